@@ -1,0 +1,51 @@
+import { sha256 as portable } from '@noble/hashes/sha2.js';
+import { concat, utf8 } from './bytes.ts';
+
+/** SHA-256: 32 bytes. Synchronous, so that the core's step never waits. */
+export type Sha256 = (bytes: Uint8Array) => Uint8Array;
+
+let sha256Now: Sha256 = portable;
+
+/** Puts the platform's SHA-256 in place of the portable one, where it is faster. Same function, so never a choice of format. */
+export function installSha256(fast: Sha256): void {
+  sha256Now = fast;
+}
+
+export function sha256(bytes: Uint8Array): Uint8Array {
+  return sha256Now(bytes);
+}
+
+export const HASH_BYTES = 32;
+export const ZERO_HASH: Uint8Array = new Uint8Array(HASH_BYTES);
+
+/** What a hash or a signature is for. A prefix per purpose, so that bytes made for one can't be used for another. */
+export type Purpose =
+  | 'command'
+  | 'run'
+  | 'payload'
+  | 'value'
+  | 'digest'
+  | 'genesis'
+  | 'entry'
+  | 'state'
+  | 'turn'
+  | 'batch'
+  | 'invitation'
+  | 'ticket';
+
+const prefixes = new Map<Purpose, Uint8Array>();
+
+/** `synod/PURPOSE/1\0` */
+export function domain(purpose: Purpose): Uint8Array {
+  let prefix = prefixes.get(purpose);
+  if (!prefix) {
+    prefix = utf8(`synod/${purpose}/1\0`);
+    prefixes.set(purpose, prefix);
+  }
+  return prefix;
+}
+
+/** SHA-256 over the purpose's prefix and then the parts, one after the other. */
+export function hashFor(purpose: Purpose, ...parts: readonly Uint8Array[]): Uint8Array {
+  return sha256Now(concat(domain(purpose), ...parts));
+}

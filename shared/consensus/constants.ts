@@ -1,0 +1,28 @@
+/** One tick of the driver's clock. Milliseconds. */
+export const TICK_MS = 50;
+/** Between voters and from the leader: 100 ms. Ticks. */
+export const HEARTBEAT_TICKS = 2;
+/** Between everybody else: 500 ms. Ticks. */
+export const SLOW_HEARTBEAT_TICKS = 10;
+/** A peer not heard for 1,500 ms counts as gone (15 heartbeats: 30 % loss does not reach it in a day). Ticks. */
+export const SUSPICION_TICKS = 30;
+/** Candidates wait 0 … 500 ms more, at random, so that they rarely collide. Ticks. */
+export const BACKOFF_TICKS = 10;
+/** What got no answer for 500 ms is sent again; streams are ordered, so this follows broken links only. Ticks. */
+export const RESEND_TICKS = 10;
+/** A leader whose proposals stand still for 3 s gives up, however well it is connected (a slow or hung disk elsewhere). Ticks. */
+export const STALL_TICKS = 60;
+/** After giving up for a stall a peer lets the others go first. Ticks. */
+export const STALL_REST_TICKS = 60;
+/** A fetch that brought nothing for 1 s goes to somebody else. Ticks. */
+export const FETCH_TICKS = 20;
+/** Another follower's longer prefix is no reason to fetch while the leader's word is still on its way. Ticks. */
+export const LAG_TICKS = 10;
+/** Slots that may be open at once, fixed in the genesis for ever (DESIGN §9). */
+export const ALPHA = 64;
+/** Fresh values in flight. */
+export const IN_FLIGHT_MAX = 16;
+/** A Promise is cut into parts of about so many bytes of values. */
+export const PROMISE_PART_BYTES = 1024 * 1024;
+/** A heartbeat's note. Bytes. */
+export const NOTE_BYTES_MAX = 1024;

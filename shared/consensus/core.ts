@@ -1,0 +1,428 @@
+import { unreachable } from '../base/assert.ts';
+import { EMPTY } from '../base/bytes.ts';
+import type { Incarnation, PeerId, Slot } from '../base/ids.ts';
+import { Acceptor } from './acceptor.ts';
+import { type Ballot, compareBallots, sameBallot, showBallot } from './ballot.ts';
+import { type Configuration, count, type InForce } from './configuration.ts';
+import { HEARTBEAT_TICKS, SLOW_HEARTBEAT_TICKS, STALL_REST_TICKS } from './constants.ts';
+import { Election } from './election.ts';
+import type { Effect, Input } from './io.ts';
+import { Learner } from './learner.ts';
+import { Ledger, type Restored, type Self } from './ledger.ts';
+import type { Heartbeat, Message } from './messages.ts';
+import { Proposer } from './proposer.ts';
+import type { Value } from './value.ts';
+
+export interface CoreInit {
+  readonly self: Self;
+  /** Fixed in the genesis for ever. */
+  readonly alpha: number;
+  readonly genesis: Configuration;
+  readonly restored: Restored;
+  /** False for a damaged store: it reads and serves, but neither votes nor leads. */
+  readonly votes: boolean;
+  /** In [0, 1); seeded in the simulator. */
+  readonly random: () => number;
+}
+
+/** A plain picture of the state, for status, transcripts and tests. */
+export interface CoreView {
+  readonly leader: PeerId | null;
+  readonly leads: boolean;
+  readonly ballot: Ballot | null;
+  readonly promised: Ballot | null;
+  readonly prefix: Slot;
+  readonly digest: Uint8Array;
+  readonly configuration: InForce;
+  readonly window: readonly InForce[];
+  readonly reachable: number;
+  readonly inFlight: number;
+  readonly fetching: string | null;
+  readonly votes: boolean;
+  readonly changeObstacle: string | null;
+}
+
+/**
+ * Multi-Paxos of one peer for one group, pure and synchronous: `step(input)` returns what to do. One input at a time; the order of the
+ * effects' kinds within a turn is the driver's duty and is written on `Effect`. Throws InvariantError where an impossible state is met: the
+ * group stops then.
+ */
+export class Core {
+  readonly #ledger: Ledger;
+  readonly #acceptor: Acceptor;
+  readonly #learner: Learner;
+  readonly #proposer: Proposer;
+  readonly #election: Election;
+  readonly #votes: boolean;
+  #effects: Effect[] = [];
+  #now = 0;
+  #members: readonly PeerId[] = [];
+  #note: Uint8Array = EMPTY;
+  #lastLeader: { peer: PeerId; ballot: Ballot } | null = null;
+  /** The prefix that the last Accept or Commit of this turn's leader told. */
+  #toldWatermark = 0;
+  #barriersAsked = new Map<number, { sentTick: number }>();
+  #handOverTo: PeerId | null = null;
+  #handOverSinceTick = 0;
+
+  constructor(init: CoreInit) {
+    const emit = (effect: Effect): void => {
+      this.#effects.push(effect);
+    };
+    const choose = (value: Value): void => this.#choose(value);
+    this.#votes = init.votes;
+    this.#ledger = new Ledger({ ...init, emit });
+    this.#election = new Election(this.#ledger, init.votes, init.random);
+    this.#learner = new Learner(
+      this.#ledger,
+      {
+        choose,
+        hearsLeader: () => this.#election.leaderHeard() !== null,
+        isHeard: (peer) => this.#election.isHeard(peer),
+      },
+      emit,
+    );
+    this.#acceptor = new Acceptor(
+      this.#ledger,
+      init.votes,
+      {
+        hearsLeaderBut: (but, transferFrom) => this.#proposer.leads || this.#election.hearsLeaderBut(but, transferFrom),
+        watermark: (from, ballot, watermark) => this.#learner.onWatermark(from, ballot, watermark, null),
+        fetch: (from) => this.#learner.fetchFrom(from),
+      },
+      emit,
+    );
+    const { peer, incarnation } = init.self;
+    this.#proposer = new Proposer(
+      this.#ledger,
+      {
+        choose,
+        prepareSelf: (m) => this.#acceptor.onPrepare(peer, incarnation, m),
+        acceptSelf: (m) => this.#acceptor.onAccept(peer, incarnation, m),
+        lacks: (from, prefix) => {
+          this.#learner.announce(from, prefix);
+          this.#learner.fetchFrom(from);
+        },
+        becameLeader: () => this.#beat(true),
+        steppedDown: (reason) => this.#steppedDown(reason),
+      },
+      emit,
+    );
+  }
+
+  step(input: Input): Effect[] {
+    switch (input.type) {
+      case 'tick':
+        this.#tick();
+        break;
+      case 'message':
+        this.#onMessage(input.from, input.incarnation, input.message);
+        break;
+      case 'propose':
+        this.#proposer.proposeFresh(input.value, input.afterPersist);
+        break;
+      case 'reconfigure':
+        if (this.changeObstacle(input) === null) {
+          this.#proposer.proposeConfiguration(input.voters, input.q1, input.q2);
+        }
+        break;
+      case 'hand-over':
+        this.#startHandOver(input.to);
+        break;
+      case 'barrier':
+        this.#barriersAsked.set(input.id, { sentTick: this.#now });
+        this.#askBarrier(input.id);
+        break;
+      case 'members':
+        for (const gone of this.#members.filter((peer) => !input.peers.includes(peer))) this.#forget(gone);
+        this.#members = input.peers;
+        break;
+      case 'connection':
+        if (input.connected) this.#proposer.resendTo(input.peer);
+        else this.#learner.forget(input.peer);
+        break;
+      case 'note':
+        this.#note = input.note;
+        break;
+      case 'turn-end':
+        this.#turnEnd();
+        break;
+      default:
+        unreachable(input);
+    }
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  /** How many fresh values may be proposed now; 0 unless this peer leads. */
+  room(): number {
+    return this.#proposer.room();
+  }
+
+  /**
+   * Why these voters can't be proposed now, or null: quorums of both configurations must be linked, and newcomers must hold nearly
+   * everything, so that the change can't leave the group without a quorum.
+   */
+  changeObstacle(next: Pick<Configuration, 'voters' | 'q1' | 'q2'>): string | null {
+    const obstacle = this.#proposer.changeObstacle();
+    if (obstacle !== null) return obstacle;
+    const { prefix, history } = this.#ledger;
+    const present = count(next as Configuration, (v) => {
+      if (v.peer === this.#ledger.self.peer) return true;
+      const beat = this.#election.beatOf(v.peer);
+      return beat !== null && this.#election.linked(v.peer) && beat.votes && beat.prefix >= prefix - history.alpha;
+    });
+    if (present < Math.max(next.q1, next.q2)) return 'the new voters are not all here and caught up';
+    return null;
+  }
+
+  inspect(): CoreView {
+    const { prefix, digest, promised, history } = this.#ledger;
+    return {
+      leader: this.#lastLeader?.peer ?? null,
+      leads: this.#proposer.leads,
+      ballot: this.#lastLeader?.ballot ?? null,
+      promised,
+      prefix,
+      digest,
+      configuration: history.newest,
+      window: this.#ledger.window(),
+      reachable: this.#election.reachable(history.newest.configuration),
+      inFlight: this.#proposer.inspect().inFlight,
+      fetching: this.#learner.inspect().fetching,
+      votes: this.#votes,
+      changeObstacle: this.#proposer.changeObstacle(),
+    };
+  }
+
+  /** The last heartbeat of a peer that is heard, for status. */
+  beatOf(peer: PeerId): Heartbeat | null {
+    return this.#election.beatOf(peer);
+  }
+
+  #onMessage(from: PeerId, incarnation: Incarnation, m: Message): void {
+    switch (m.type) {
+      case 'prepare':
+        return this.#acceptor.onPrepare(from, incarnation, m);
+      case 'promise':
+        this.#learner.announce(from, m.floor);
+        return this.#proposer.onPromise(from, incarnation, m);
+      case 'accept':
+        this.#yieldTo(m.ballot);
+        return this.#acceptor.onAccept(from, incarnation, m);
+      case 'accepted':
+        return this.#proposer.onAccepted(from, incarnation, m);
+      case 'nack':
+        return this.#proposer.onNack(from, m);
+      case 'behind':
+        this.#learner.announce(from, m.prefix);
+        return this.#proposer.onBehind(from, m);
+      case 'commit':
+        this.#yieldTo(m.ballot);
+        return this.#learner.onWatermark(from, m.ballot, m.watermark, m.digest);
+      case 'heartbeat':
+        return this.#onHeartbeat(from, m);
+      case 'fetch':
+        return this.#learner.onFetch(from, m);
+      case 'values':
+        this.#learner.onValues(from, m);
+        return this.#proposer.advance();
+      case 'transfer':
+        return this.#onTransfer(from, m.ballot);
+      case 'barrier':
+        return this.#proposer.onBarrier({ from, id: m.id });
+      case 'barrier-reached':
+        if (this.#barriersAsked.delete(m.id)) this.#effects.push({ type: 'barrier', id: m.id, slot: m.slot });
+        return;
+      default:
+        unreachable(m);
+    }
+  }
+
+  #onHeartbeat(from: PeerId, m: Heartbeat): void {
+    const before = this.#election.beatOf(from);
+    this.#election.onHeartbeat(from, m);
+    if (m.leading !== null) {
+      this.#yieldTo(m.leading);
+      this.#learner.onWatermark(from, m.leading, m.prefix, m.digest);
+    } else {
+      this.#learner.announce(from, m.prefix);
+    }
+    if (before === null) this.#proposer.resendTo(from);
+    else this.#proposer.onProgress(from, m.prefix);
+    this.#noteLeader();
+  }
+
+  /** A proposer that sees a leader under a higher ballot has lost. */
+  #yieldTo(ballot: Ballot): void {
+    this.#ledger.see(ballot);
+    const own = this.#proposer.ballot;
+    if (own !== null && compareBallots(ballot, own) > 0) this.#proposer.stepDown(`${showBallot(ballot)} leads`);
+  }
+
+  #choose(value: Value): void {
+    const at = this.#ledger.nextSlot;
+    this.#ledger.choose(value);
+    this.#proposer.onChosen(at, value);
+  }
+
+  #tick(): void {
+    this.#now++;
+    this.#election.tick(this.#now);
+    this.#learner.tick(this.#now);
+    this.#proposer.tick(this.#now, (peer) => this.#election.isHeard(peer));
+    this.#watchLeadership();
+    if (this.#proposer.ballot === null && !this.#learner.isBehind && this.#election.mayCampaign()) {
+      this.#proposer.campaign(null);
+    }
+    this.#beat(false);
+    this.#noteLeader();
+    for (const [id, asked] of this.#barriersAsked) {
+      if (this.#now - asked.sentTick >= SLOW_HEARTBEAT_TICKS) {
+        asked.sentTick = this.#now;
+        this.#askBarrier(id);
+      }
+    }
+  }
+
+  #watchLeadership(): void {
+    if (!this.#proposer.leads) return;
+    const isPrepared = (configuration: Slot): boolean => this.#proposer.isPrepared(configuration);
+    if (!this.#election.hearsLeaderQuorums(this.#ledger.window(), isPrepared)) {
+      return this.#proposer.stepDown('a quorum is not heard any more');
+    }
+    if (this.#proposer.isRetired) this.#startHandOver(null);
+    if (!this.#proposer.handingOver) return;
+    if (this.#proposer.idle || this.#now - this.#handOverSinceTick >= SLOW_HEARTBEAT_TICKS) this.#finishHandOver();
+  }
+
+  #startHandOver(to: PeerId | null): void {
+    if (!this.#proposer.leads || this.#proposer.handingOver) return;
+    this.#handOverTo = to;
+    this.#handOverSinceTick = this.#now;
+    if (this.#successor() === null) return;
+    this.#proposer.startHandOver();
+    if (this.#proposer.idle) this.#finishHandOver();
+  }
+
+  /** The voter of the newest configuration that is linked, not a witness, and furthest along; the wished-for one where it qualifies. */
+  #successor(): PeerId | null {
+    const { history, self } = this.#ledger;
+    const able = history.newest.configuration.voters
+      .filter((v) => !v.witness && v.peer !== self.peer && this.#election.linked(v.peer))
+      .map((v) => ({ peer: v.peer, beat: this.#election.beatOf(v.peer) }))
+      .filter(({ beat }) => beat?.votes)
+      .sort((a, b) => (b.beat?.prefix ?? 0) - (a.beat?.prefix ?? 0));
+    if (this.#handOverTo !== null) return able.some((v) => v.peer === this.#handOverTo) ? this.#handOverTo : null;
+    return able[0]?.peer ?? null;
+  }
+
+  #finishHandOver(): void {
+    const to = this.#successor();
+    const ballot = this.#proposer.ballot;
+    if (to === null || ballot === null) return;
+    this.#tellWatermark();
+    this.#effects.push({ type: 'sendAfterPersist', to: [to], message: { type: 'transfer', ballot } });
+    this.#proposer.stepDown('leadership was handed over');
+  }
+
+  #onTransfer(from: PeerId, ballot: Ballot): void {
+    const window = this.#ledger.window();
+    const newest = window[window.length - 1] as InForce;
+    const own = newest.configuration.voters.find((v) => v.peer === this.#ledger.self.peer);
+    if (!this.#votes || !own || own.witness || ballot.peer !== from || this.#proposer.ballot !== null) return;
+    this.#ledger.see(ballot);
+    this.#proposer.campaign(ballot);
+  }
+
+  #steppedDown(reason: string): void {
+    if (reason === 'commits stall') this.#election.restAfterAttempt(STALL_REST_TICKS);
+    else if (reason === 'leadership was handed over') this.#election.heardLeaderNow();
+    else this.#election.restAfterAttempt();
+    this.#handOverTo = null;
+    this.#beat(true);
+    this.#noteLeader();
+  }
+
+  #askBarrier(id: number): void {
+    if (this.#proposer.leads) this.#proposer.onBarrier({ from: null, id });
+    else if (this.#lastLeader !== null) {
+      this.#effects.push({ type: 'send', to: [this.#lastLeader.peer], message: { type: 'barrier', id } });
+    }
+  }
+
+  #turnEnd(): void {
+    this.#proposer.turnEnd();
+    this.#acceptor.turnEnd();
+    if (this.#proposer.leads) this.#tellWatermark();
+    for (const e of this.#effects) if (e.type === 'barrier') this.#barriersAsked.delete(e.id);
+    this.#noteLeader();
+  }
+
+  /** Followers and learners hear of new commits at once, not at the next heartbeat. */
+  #tellWatermark(): void {
+    const { prefix, digest } = this.#ledger;
+    const ballot = this.#proposer.ballot;
+    if (ballot === null || prefix === this.#toldWatermark || this.#members.length === 0) return;
+    this.#toldWatermark = prefix;
+    this.#effects.push({
+      type: 'send',
+      to: this.#members,
+      message: { type: 'commit', ballot, watermark: prefix, digest },
+    });
+  }
+
+  #beat(now: boolean): void {
+    const fast = this.#now % HEARTBEAT_TICKS === 0;
+    const slow = this.#now % SLOW_HEARTBEAT_TICKS === 0;
+    if (!now && !fast) return;
+    const voters = new Set(this.#ledger.window().flatMap(({ configuration: c }) => c.voters.map((v) => v.peer)));
+    const isVoter = voters.has(this.#ledger.self.peer);
+    const to = this.#members.filter((peer) => now || slow || this.#proposer.leads || (isVoter && voters.has(peer)));
+    if (to.length === 0) return;
+    const { promised, prefix, digest } = this.#ledger;
+    // It speaks of a promise and of what is held, so it leaves after the disk has them.
+    this.#effects.push({
+      type: 'sendAfterPersist',
+      to,
+      message: {
+        type: 'heartbeat',
+        promised,
+        leading: this.#proposer.leads && !this.#proposer.handingOver ? this.#proposer.ballot : null,
+        hearsLeader: this.#election.leaderHeard()?.ballot ?? null,
+        hears: this.#election.hears(),
+        prefix,
+        digest,
+        durable: prefix,
+        votes: this.#votes,
+        note: this.#note,
+      },
+    });
+  }
+
+  #noteLeader(): void {
+    const own = this.#proposer.leads ? this.#proposer.ballot : null;
+    const heard = this.#election.leaderHeard();
+    const leader = own !== null ? { peer: this.#ledger.self.peer, ballot: own } : heard;
+    if (
+      leader?.peer === this.#lastLeader?.peer &&
+      sameBallot(leader?.ballot ?? null, this.#lastLeader?.ballot ?? null)
+    ) {
+      return;
+    }
+    this.#lastLeader = leader;
+    this.#effects.push({
+      type: 'leader',
+      leader: leader?.peer ?? null,
+      ballot: leader?.ballot ?? null,
+      self: own !== null,
+    });
+    for (const id of this.#barriersAsked.keys()) this.#askBarrier(id);
+  }
+
+  #forget(peer: PeerId): void {
+    this.#election.forget(peer);
+    this.#learner.forget(peer);
+  }
+}

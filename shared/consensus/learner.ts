@@ -1,0 +1,140 @@
+import { assert } from '../base/assert.ts';
+import { equal } from '../base/bytes.ts';
+import type { PeerId, Slot } from '../base/ids.ts';
+import { type Ballot, sameBallot } from './ballot.ts';
+import { FETCH_TICKS, LAG_TICKS } from './constants.ts';
+import type { Effect } from './io.ts';
+import { type Ledger, nextDigest } from './ledger.ts';
+import type { Fetch, Values } from './messages.ts';
+import type { Value } from './value.ts';
+
+export interface LearnerSurroundings {
+  /** A value joins the prefix. All choosing goes through here, so that the proposer sees what it did not choose itself. */
+  choose(value: Value): void;
+  /** Does this peer hear a leader right now? Then the leader's own word about new slots is on its way. */
+  hearsLeader(): boolean;
+  isHeard(peer: PeerId): boolean;
+}
+
+/** Learns what was chosen: by a leader's watermark where the local acceptance has that leader's ballot, else by fetching. */
+export class Learner {
+  readonly #ledger: Ledger;
+  readonly #around: LearnerSurroundings;
+  readonly #emit: (effect: Effect) => void;
+  /** The longest prefix that each peer announced. */
+  readonly #announced = new Map<PeerId, Slot>();
+  #underWay: { readonly from: PeerId; readonly slot: Slot; readonly sinceTick: number } | null = null;
+  #now = 0;
+  #behindSinceTick: number | null = null;
+
+  constructor(ledger: Ledger, around: LearnerSurroundings, emit: (effect: Effect) => void) {
+    this.#ledger = ledger;
+    this.#around = around;
+    this.#emit = emit;
+  }
+
+  get fetchingFrom(): PeerId | null {
+    return this.#underWay?.from ?? null;
+  }
+
+  /**
+   * Base rule 3: a watermark says *that* slots are chosen, and *which* value only where the local acceptance is under that very ballot.
+   * `digest` is the leader's at the watermark, where the message carries it.
+   */
+  onWatermark(from: PeerId, ballot: Ballot, watermark: Slot, digest: Uint8Array | null): void {
+    while (this.#ledger.prefix < watermark) {
+      const held = this.#ledger.accepted.get(this.#ledger.nextSlot);
+      if (!held || !sameBallot(held.ballot, ballot)) break;
+      this.#around.choose(held.value);
+    }
+    if (digest !== null) this.#compare(from, watermark, digest);
+    this.announce(from, watermark);
+    if (this.#ledger.prefix < watermark) this.fetchFrom(from);
+  }
+
+  /** `from` holds the committed log up to `prefix`. */
+  announce(from: PeerId, prefix: Slot): void {
+    if (prefix > (this.#announced.get(from) ?? 0)) this.#announced.set(from, prefix);
+  }
+
+  /** Two peers with one prefix have one digest, or something is broken beyond repair by protocol. */
+  #compare(from: PeerId, at: Slot, digest: Uint8Array): void {
+    if (at !== this.#ledger.prefix) return;
+    assert(equal(digest, this.#ledger.digest), 'equal prefixes have equal digests', { at, from });
+  }
+
+  fetchFrom(from: PeerId): void {
+    if (this.#underWay || (this.#announced.get(from) ?? 0) <= this.#ledger.prefix) return;
+    const next = this.#ledger.nextSlot;
+    this.#underWay = { from, slot: next, sinceTick: this.#now };
+    this.#emit({ type: 'send', to: [from], message: { type: 'fetch', from: next } });
+  }
+
+  onFetch(from: PeerId, m: Fetch): void {
+    if (m.from > this.#ledger.prefix) return;
+    this.#emit({ type: 'serve', to: from, from: m.from });
+  }
+
+  onValues(from: PeerId, m: Values): void {
+    if (this.#underWay?.from === from) this.#underWay = null;
+    this.announce(from, m.prefix);
+    const { prefix } = this.#ledger;
+    const skip = prefix + 1 - m.from;
+    if (skip < 0 || skip >= m.values.length) return;
+    const fresh = m.values.slice(skip);
+    // The whole stretch is held against the announced digest before any of it is believed.
+    let digest = this.#ledger.digest;
+    let at = this.#ledger.prefix;
+    for (const value of fresh) {
+      at = (at + 1) as Slot;
+      digest = nextDigest(digest, at, value.hash);
+    }
+    if (!equal(digest, m.digest)) {
+      this.#announced.delete(from);
+      return;
+    }
+    for (const value of fresh) this.#around.choose(value);
+    this.fetchFrom(from);
+  }
+
+  tick(now: number): void {
+    this.#now = now;
+    if (this.#underWay && now - this.#underWay.sinceTick >= FETCH_TICKS) {
+      // No answer: forget what that peer announced until it says so again, and ask another.
+      this.#announced.delete(this.#underWay.from);
+      this.#underWay = null;
+    }
+    const ahead = this.#peersAhead();
+    if (ahead.length === 0) {
+      this.#behindSinceTick = null;
+      return;
+    }
+    this.#behindSinceTick ??= now;
+    if (this.#underWay) return;
+    if (this.#around.hearsLeader() && now - this.#behindSinceTick < LAG_TICKS) return;
+    this.fetchFrom(ahead[0] as PeerId);
+  }
+
+  /** Does somebody who can be heard hold more than this peer? */
+  get isBehind(): boolean {
+    return this.#peersAhead().length > 0;
+  }
+
+  #peersAhead(): PeerId[] {
+    const { prefix } = this.#ledger;
+    return [...this.#announced]
+      .filter(([peer, announced]) => announced > prefix && this.#around.isHeard(peer))
+      .sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
+      .map(([peer]) => peer);
+  }
+
+  /** A peer's restart or removal: what it said before says nothing any more. */
+  forget(peer: PeerId): void {
+    this.#announced.delete(peer);
+    if (this.#underWay?.from === peer) this.#underWay = null;
+  }
+
+  inspect(): { fetching: string | null } {
+    return { fetching: this.#underWay ? `${this.#underWay.slot} from ${this.#underWay.from}` : null };
+  }
+}

@@ -1,0 +1,286 @@
+import { assert } from '../base/assert.ts';
+import { EMPTY } from '../base/bytes.ts';
+import {
+  type Kv,
+  type KvOp,
+  type KvRange,
+  type KvRow,
+  type MarkFile,
+  type MarkPlace,
+  StoreError,
+  type StoreErrorCode,
+  type StorePort,
+} from './store.ts';
+
+const PLACE_BYTES = 512;
+/** How many batches since an unsynced one are kept apart; beyond it the oldest counts as having reached the disk by itself. */
+const UNSYNCED_BATCHES_MAX = 64;
+
+/** Where a crash leaves a choice, this makes it; `Random` of base fits. Without one, everything that may be lost is lost. */
+export interface CrashChoice {
+  chance(probability: number): boolean;
+  /** An integer in 0 … below−1. */
+  below(below: number): number;
+}
+
+/** What was being written when the crash came: a batch is then there or not, a mark's place old, new or torn. */
+export type UnderWay =
+  | { readonly type: 'batch'; readonly ops: readonly KvOp[] }
+  | { readonly type: 'mark'; readonly place: MarkPlace; readonly bytes: Uint8Array };
+
+interface Batch {
+  readonly ops: readonly KvOp[];
+  readonly synced: boolean;
+}
+
+/** What outlives the store object. */
+interface Disk {
+  /** Everything that no crash can take. */
+  readonly durable: Table;
+  /** In order, from the oldest unsynced batch on. A synced one among them stays at a crash; each other stays or goes. */
+  pending: Batch[];
+  readonly marks: [Uint8Array | null, Uint8Array | null];
+  /** A write whose sync failed: it may or may not be there after the next opening. */
+  limbo: UnderWay | null;
+}
+
+/**
+ * A store in memory that is as treacherous as a disk: a crash takes unsynced writes, each by itself, and leaves a mark torn.
+ * Writes are counted from 1, marks with them, so that a test can let the n-th fail. The simulator uses the synchronous half.
+ */
+export class MemoryStore implements StorePort {
+  readonly kv: Kv;
+  readonly mark: MarkFile;
+  readonly #disk: Disk;
+  /** What reads see: the durable rows and everything pending. */
+  #table: Table;
+  #state: 'open' | 'closed' = 'open';
+  #busy = false;
+  #refused: StoreError | null = null;
+  #writes = 0;
+  #failAt: { readonly write: number; readonly code: StoreErrorCode } | null = null;
+
+  private constructor(disk: Disk) {
+    this.#disk = disk;
+    this.#table = disk.pending.length === 0 ? disk.durable : disk.durable.copy();
+    if (disk.pending.length > 0) for (const { ops } of disk.pending) this.#table.apply(ops);
+    this.kv = {
+      get: (key) => this.get(key),
+      scan: async (range) => this.scanSync(range),
+      write: (ops, options) => this.#oneAtATime(() => this.writeSync(ops, options)),
+    };
+    this.mark = {
+      read: async () => this.markReadSync(),
+      write: (place, bytes) => this.#oneAtATime(() => this.markWriteSync(place, bytes)),
+    };
+  }
+
+  static create(): MemoryStore {
+    return new MemoryStore({ durable: new Table(), pending: [], marks: [null, null], limbo: null });
+  }
+
+  /** Writes begun so far, batches and marks together. */
+  get writes(): number {
+    return this.#writes;
+  }
+
+  /** The n-th write from now on (1 is the next) fails; every one after it is refused. */
+  failAt(n: number, code: StoreErrorCode): void {
+    this.#failAt = { write: this.#writes + n, code };
+  }
+
+  get(key: string): Uint8Array | undefined {
+    this.#assertUsable();
+    return this.#table.get(key);
+  }
+
+  scanSync(range: KvRange): readonly KvRow[] {
+    this.#assertUsable();
+    return this.#table.scan(range);
+  }
+
+  /** @throws StoreError */
+  writeSync(ops: readonly KvOp[], { sync }: { readonly sync: boolean }): void {
+    this.#assertUsable();
+    for (const { key } of ops) assert(ASCII.test(key), 'keys are ASCII and not empty', key);
+    // Copied, as a real store does: what the caller does with its bytes afterwards changes nothing.
+    const copy = ops.map((op): KvOp => (op.type === 'put' ? { ...op, value: op.value.slice() } : op));
+    this.#begin({ type: 'batch', ops: copy });
+
+    const { durable, pending } = this.#disk;
+    if (sync && pending.length === 0) {
+      durable.apply(copy);
+      if (this.#table !== durable) this.#table.apply(copy);
+      return;
+    }
+    if (this.#table === durable) this.#table = durable.copy();
+    this.#table.apply(copy);
+    pending.push({ ops: copy, synced: sync });
+    if (pending.length > UNSYNCED_BATCHES_MAX) this.#settleOldest();
+  }
+
+  markReadSync(): readonly [Uint8Array | null, Uint8Array | null] {
+    this.#assertUsable();
+    const [first, second] = this.#disk.marks;
+    return [first?.slice() ?? null, second?.slice() ?? null];
+  }
+
+  /** @throws StoreError */
+  markWriteSync(place: MarkPlace, bytes: Uint8Array): void {
+    this.#assertUsable();
+    assert(bytes.length <= PLACE_BYTES, 'a mark fits into its place', bytes.length);
+    this.#begin({ type: 'mark', place, bytes: bytes.slice() });
+    this.#disk.marks[place] = overlaid(this.#disk.marks[place], bytes, bytes.length);
+  }
+
+  async close(): Promise<void> {
+    this.closeSync();
+  }
+
+  closeSync(): void {
+    assert(!this.#busy || this.#state === 'closed', 'no close during a write: await it first');
+    this.#state = 'closed';
+  }
+
+  /** The same contents in a new process, after a clean close or a `kill`: nothing is lost but what a failed sync left open. */
+  reopen(choice?: CrashChoice): MemoryStore {
+    this.#state = 'closed';
+    const { limbo } = this.#disk;
+    this.#disk.limbo = null;
+    if (limbo !== null) this.#decide(limbo, choice);
+    return new MemoryStore(this.#disk);
+  }
+
+  /** Power is cut: each unsynced batch stays or goes, and so does what was under way. This object is dead. */
+  crash(options: { readonly choice?: CrashChoice; readonly during?: UnderWay } = {}): MemoryStore {
+    this.#state = 'closed';
+    const { choice, during } = options;
+    const { durable, pending, limbo } = this.#disk;
+    for (const { ops, synced } of pending) if (synced || choice?.chance(0.5)) durable.apply(ops);
+    this.#disk.pending = [];
+    this.#disk.limbo = null;
+    if (limbo !== null) this.#decide(limbo, choice);
+    if (during !== undefined) this.#decide(during, choice);
+    return new MemoryStore(this.#disk);
+  }
+
+  /** A write that nobody was told of is there or not. */
+  #decide(write: UnderWay, choice: CrashChoice | undefined): void {
+    if (write.type === 'batch') {
+      if (choice?.chance(0.5)) {
+        if (this.#disk.pending.length > 0) this.#disk.pending.push({ ops: write.ops, synced: false });
+        else this.#disk.durable.apply(write.ops);
+      }
+      return;
+    }
+    const cut = choice?.below(write.bytes.length + 1) ?? 0;
+    this.#disk.marks[write.place] = overlaid(this.#disk.marks[write.place], write.bytes, cut);
+  }
+
+  #settleOldest(): void {
+    const { durable, pending } = this.#disk;
+    do {
+      const oldest = pending.shift();
+      if (oldest !== undefined) durable.apply(oldest.ops);
+    } while (pending[0]?.synced);
+    if (pending.length === 0) this.#table = durable;
+  }
+
+  #begin(write: UnderWay): void {
+    if (this.#refused !== null) throw this.#refused;
+    this.#writes += 1;
+    if (this.#failAt === null || this.#writes < this.#failAt.write) return;
+    const { code } = this.#failAt;
+    this.#refused = new StoreError(code, `write ${this.#writes} failed as it was told to`);
+    if (code === 'DISK_FAILED') this.#disk.limbo = write;
+    throw this.#refused;
+  }
+
+  async #oneAtATime(write: () => void): Promise<void> {
+    this.#assertUsable();
+    assert(!this.#busy, 'one write at a time');
+    this.#busy = true;
+    try {
+      await Promise.resolve(); // so that a second write in the same breath meets the first
+      write();
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  #assertUsable(): void {
+    if (this.#state === 'closed') throw new StoreError('CLOSED', 'this store was closed');
+  }
+}
+
+const ASCII = /^[\x20-\x7e]+$/;
+
+/** The first `length` bytes of `bytes` over what stands in a place. */
+function overlaid(place: Uint8Array | null, bytes: Uint8Array, length: number): Uint8Array {
+  const whole = new Uint8Array(PLACE_BYTES);
+  whole.set(place ?? EMPTY);
+  whole.set(bytes.subarray(0, length));
+  return whole;
+}
+
+/** A map in the order of its keys. */
+class Table {
+  #rows: Map<string, Uint8Array>;
+  #keys: string[];
+
+  constructor(rows = new Map<string, Uint8Array>(), keys: string[] = []) {
+    this.#rows = rows;
+    this.#keys = keys;
+  }
+
+  copy(): Table {
+    return new Table(new Map(this.#rows), this.#keys.slice());
+  }
+
+  get(key: string): Uint8Array | undefined {
+    return this.#rows.get(key);
+  }
+
+  scan({ gte, lt, reverse = false, limit }: KvRange): KvRow[] {
+    const from = this.#find(gte);
+    const to = this.#find(lt);
+    const rows: KvRow[] = [];
+    const count = Math.min(limit, to - from);
+    for (let i = 0; i < count; i++) {
+      const key = this.#keys[reverse ? to - 1 - i : from + i] as string;
+      rows.push([key, this.#rows.get(key) as Uint8Array]);
+    }
+    return rows;
+  }
+
+  apply(ops: readonly KvOp[]): void {
+    for (const op of ops) {
+      const known = this.#rows.has(op.key);
+      if (op.type === 'put') {
+        if (!known) this.#insert(op.key);
+        this.#rows.set(op.key, op.value);
+      } else if (known) {
+        this.#keys.splice(this.#find(op.key), 1);
+        this.#rows.delete(op.key);
+      }
+    }
+  }
+
+  #insert(key: string): void {
+    const last = this.#keys.at(-1);
+    if (last === undefined || last < key) this.#keys.push(key);
+    else this.#keys.splice(this.#find(key), 0, key);
+  }
+
+  /** The place of the first key that is not before `key`. */
+  #find(key: string): number {
+    let low = 0;
+    let high = this.#keys.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#keys[middle] as string) < key) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}

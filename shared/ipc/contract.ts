@@ -1,0 +1,289 @@
+import type { WhyCode } from './errors.ts';
+
+/**
+ * What a running peer does for its clients: a command line today, a window later. Everything here is plain JSON, and the
+ * field names are an outside contract. Ids are strings as people see them; times are ISO 8601; durations are
+ * milliseconds. A failed request rejects with PeerError.
+ */
+
+export type Rights = 'reader' | 'writer' | 'keeper';
+export type Role = 'voter' | 'learner' | 'witness';
+/** How far a request waits: until it is on this disk, or until the group has agreed on its place. */
+export type Wait = 'saved' | 'committed';
+
+/** At most this much text in one entry, as UTF-8 after line ends became LF. Bytes. */
+export const TEXT_BYTES_MAX = 1024 * 1024;
+
+/** Which group is meant: its id, a unique prefix of it, or its title. May be left out where there is only one. */
+export interface InGroup {
+  readonly group?: string;
+}
+
+/** How long a request waits for the group. At the end it answers with what is so far, or fails with TIMED_OUT. */
+export interface WithTimeout {
+  readonly timeoutMs: number;
+}
+
+// Groups
+
+export interface CreateParams {
+  readonly title: string;
+}
+
+export interface GroupName {
+  readonly group: string;
+  readonly title: string;
+}
+
+export interface InviteParams extends InGroup, WithTimeout {
+  readonly rights: Rights;
+  /** Pins the role; null leaves it to the group's policy. */
+  readonly role: Role | null;
+  /** How long the invitation is good, from now. */
+  readonly expiresMs: number;
+}
+
+export interface Invitation {
+  readonly ticket: string;
+}
+
+export interface JoinParams extends WithTimeout {
+  readonly ticket: string;
+}
+
+/** Named stations on the way into a group. Each can be the last thing known when the time is up. */
+export const joinSteps = [
+  /** Looking for the inviting machine at the ticket's addresses. */
+  'DIALLING',
+  /** Nobody answers there: a wrong address, a firewall, or a network that separates devices. */
+  'NO_ANSWER',
+  /** Somebody answers there, but not the machine that the ticket names. */
+  'WRONG_PEER',
+  /** The machine is there and lets nobody in: no invitation is open. */
+  'DOOR_SHUT',
+  /** A keeper's machine let this one in; the group has yet to agree. */
+  'WAITING_FOR_GROUP',
+] as const;
+export type JoinStep = (typeof joinSteps)[number];
+
+/** Any number of steps, then one `joined`, the last. An invitation that was used or expired fails the request by that name. */
+export type JoinEvent =
+  | {
+      readonly kind: 'step';
+      readonly step: JoinStep;
+      /** One line for people. */
+      readonly message: string;
+    }
+  | { readonly kind: 'joined'; readonly group: string; readonly title: string; readonly role: Role };
+
+// Entries
+
+interface Writing extends InGroup, WithTimeout {
+  readonly wait: Wait;
+  /** The name of the person at the keyboard; left out: this peer's name. */
+  readonly writer?: string;
+}
+
+export interface AppendParams extends Writing {
+  readonly text: string;
+  /** The same key of the same peer is the same entry. With other text it fails with KEY_REUSED. */
+  readonly key?: string;
+}
+
+/** Names an entry by its id, a unique prefix of it, or its position in digits. */
+interface OfEntry {
+  readonly entry: string;
+}
+
+export interface EditParams extends Writing, OfEntry {
+  /** The whole new text, merged against the revision that is current here. */
+  readonly text: string;
+}
+
+export interface RemoveParams extends Writing, OfEntry {}
+
+export interface RestoreParams extends Writing, OfEntry {
+  /** The revision whose text comes back; left out: the newest. */
+  readonly revision?: number;
+}
+
+/**
+ * How far a command has come. It never fails for want of the group: at the timeout it is `saved`, with the reason. A
+ * command that the group refused rejects with its refusal's code instead.
+ */
+export interface Written {
+  readonly id: string;
+  readonly status: Wait;
+  readonly position: number | null;
+  /** Where the command was chosen. */
+  readonly slot: number | null;
+  /** Why it is not committed, for people; null once it is, and where the request did not wait for it. */
+  readonly why: string | null;
+  readonly whyCode: WhyCode | null;
+}
+
+export interface WrittenRevision extends Written {
+  /** The revision that this command made; the one to expect while it is only saved. */
+  readonly revision: number;
+}
+
+// Reading
+
+export interface LogParams extends InGroup {
+  /** From this position on. Not together with `afterSlot`. */
+  readonly since?: number;
+  /** Only entries created in later slots than this. */
+  readonly afterSlot?: number;
+  /** The last so many, ascending; with `since` or `afterSlot` the first so many. Pending lines are not counted. */
+  readonly limit?: number;
+  /** Goes on with new entries, and with old ones again when they change, until cancelled. */
+  readonly follow: boolean;
+  /** Also what is not agreed yet, below the rest. */
+  readonly pending: boolean;
+}
+
+interface Line {
+  readonly id: string;
+  /** The machine that signed it, and its name in the group. */
+  readonly author: string;
+  readonly name: string;
+  /** The person who wrote it, as claimed there. */
+  readonly writer: string;
+  /** The author's clock, with the author's offset. */
+  readonly time: string;
+  /** Null where the entry is removed. */
+  readonly text: string | null;
+  readonly revision: number;
+  readonly removed: boolean;
+}
+
+export interface CommittedLine extends Line {
+  readonly status: 'committed';
+  readonly position: number;
+  /** Where the entry was created. */
+  readonly slot: number;
+  /** When it got its place, by the leader's clock, in UTC. */
+  readonly placed: string;
+}
+
+export interface PendingLine extends Line {
+  readonly status: 'pending';
+  readonly position: null;
+  readonly slot: null;
+  readonly placed: null;
+  readonly why: string;
+  readonly whyCode: WhyCode;
+}
+
+export type LogLine = CommittedLine | PendingLine;
+
+export interface HistoryParams extends InGroup, OfEntry {}
+
+export interface Revision {
+  readonly revision: number;
+  /** Null while the revision is not agreed. */
+  readonly slot: number | null;
+  readonly author: string;
+  readonly writer: string;
+  readonly time: string;
+  readonly text: string | null;
+  readonly removed: boolean;
+}
+
+export interface BarrierParams extends InGroup, WithTimeout {}
+
+/** A committed prefix that is no older than the moment it was asked for. */
+export interface Barrier {
+  readonly position: number;
+  readonly slot: number;
+  readonly digest: string;
+}
+
+// How things stand
+
+export interface MemberStatus {
+  readonly peer: string;
+  readonly name: string;
+  readonly role: Role;
+  readonly rights: Rights;
+  /** True for this peer itself. */
+  readonly connected: boolean;
+  readonly chosen: number | null;
+  readonly rttMs: number | null;
+  readonly lastSeen: string | null;
+}
+
+export interface GroupStatus {
+  readonly group: string;
+  readonly title: string;
+  readonly role: Role;
+  readonly rights: Rights;
+  readonly leader: string | null;
+  /** Round, peer, incarnation. */
+  readonly ballot: readonly [number, string, string];
+  readonly chosen: number;
+  readonly applied: number;
+  readonly positions: number;
+  readonly digest: string;
+  readonly state: string;
+  readonly pending: number;
+  readonly canCommit: boolean;
+  readonly why: string | null;
+  readonly whyCode: WhyCode | null;
+  /** `reachable` includes oneself. */
+  readonly quorum: {
+    readonly phase1: number;
+    readonly phase2: number;
+    readonly voters: number;
+    readonly reachable: number;
+  };
+  readonly members: readonly MemberStatus[];
+}
+
+export interface PeerStatus {
+  readonly peer: string;
+  readonly name: string;
+  readonly groups: readonly GroupStatus[];
+}
+
+// Members
+
+export interface MemberParams extends InGroup, WithTimeout {
+  /** A peer's id, a prefix of it (also without `12D3KooW`), or its name where that is unique. */
+  readonly peer: string;
+}
+
+/** Answered once it is in force; TIMED_OUT before. */
+export interface MemberRole {
+  readonly peer: string;
+  /** Null for one that is no longer a member. */
+  readonly role: Role | null;
+}
+
+/**
+ * One running peer. `signal` ends the wait, never the work: what was saved before stays saved and is committed later.
+ * Streams are pulled: nothing may pile up behind a consumer that does not ask, and `return()` frees what a stream holds.
+ */
+export interface PeerService {
+  groups(params: Record<string, never>, signal: AbortSignal): Promise<readonly GroupName[]>;
+  create(params: CreateParams, signal: AbortSignal): Promise<GroupName>;
+  invite(params: InviteParams, signal: AbortSignal): Promise<Invitation>;
+  join(params: JoinParams, signal: AbortSignal): AsyncIterable<JoinEvent>;
+
+  append(params: AppendParams, signal: AbortSignal): Promise<Written>;
+  edit(params: EditParams, signal: AbortSignal): Promise<WrittenRevision>;
+  remove(params: RemoveParams, signal: AbortSignal): Promise<WrittenRevision>;
+  restore(params: RestoreParams, signal: AbortSignal): Promise<WrittenRevision>;
+
+  log(params: LogParams, signal: AbortSignal): AsyncIterable<LogLine>;
+  history(params: HistoryParams, signal: AbortSignal): AsyncIterable<Revision>;
+  barrier(params: BarrierParams, signal: AbortSignal): Promise<Barrier>;
+
+  status(params: InGroup, signal: AbortSignal): Promise<PeerStatus>;
+  members(params: InGroup, signal: AbortSignal): Promise<readonly MemberStatus[]>;
+  promote(params: MemberParams, signal: AbortSignal): Promise<MemberRole>;
+  demote(params: MemberParams, signal: AbortSignal): Promise<MemberRole>;
+  expel(params: MemberParams, signal: AbortSignal): Promise<MemberRole>;
+}
+
+export type Method = keyof PeerService;

@@ -1,0 +1,240 @@
+import * as v from 'valibot';
+import {
+  type AppendParams,
+  type Barrier,
+  type BarrierParams,
+  type CreateParams,
+  type EditParams,
+  type GroupName,
+  type HistoryParams,
+  type InGroup,
+  type Invitation,
+  type InviteParams,
+  type JoinEvent,
+  type JoinParams,
+  joinSteps,
+  type LogLine,
+  type LogParams,
+  type MemberParams,
+  type MemberRole,
+  type MemberStatus,
+  type Method,
+  type PeerStatus,
+  type RemoveParams,
+  type RestoreParams,
+  type Revision,
+  type Written,
+  type WrittenRevision,
+} from './contract.ts';
+import { whyCodes } from './errors.ts';
+
+/**
+ * The shape of everything that crosses the border, checked on both sides of it: parameters strictly (a field that nobody
+ * knows is a mistake), answers by the fields that are known. Lengths are in UTF-16 units and only keep nonsense out;
+ * what an entry or a name may hold is judged by the peer.
+ */
+type Schema<T> = v.GenericSchema<unknown, T>;
+
+/** Text that JSON can carry and UTF-8 can't is refused here, so that nothing behind it meets half a character. */
+const wellFormed = v.pipe(
+  v.string(),
+  v.check((text) => text.isWellFormed(), 'half a character: a lone surrogate'),
+);
+const short = v.pipe(wellFormed, v.maxLength(1_000));
+const named = v.pipe(short, v.nonEmpty());
+/** A little more than the longest entry, so that the peer can say how long it may be. */
+const longText = v.pipe(wellFormed, v.maxLength(2 * 1024 * 1024));
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const number = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+/** Timers overflow at 2³¹ ms; a longer wait means the same. */
+const duration = v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(2 ** 31 - 1));
+const longDuration = v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(366 * 24 * 3_600_000));
+
+const rights = v.picklist(['reader', 'writer', 'keeper']);
+const role = v.picklist(['voter', 'learner', 'witness']);
+const wait = v.picklist(['saved', 'committed']);
+const whyCode = v.picklist(whyCodes);
+
+const inGroup = { group: v.exactOptional(named) };
+const withTimeout = { timeoutMs: duration };
+const ofEntry = { entry: named };
+const writing = { ...inGroup, ...withTimeout, wait, writer: v.exactOptional(named) };
+
+// Parameters
+
+const nothing: Schema<Record<string, never>> = v.strictObject({});
+const groupParams: Schema<InGroup> = v.strictObject(inGroup);
+const createParams: Schema<CreateParams> = v.strictObject({ title: named });
+const inviteParams: Schema<InviteParams> = v.strictObject({
+  ...inGroup,
+  ...withTimeout,
+  rights,
+  role: v.nullable(role),
+  expiresMs: longDuration,
+});
+const joinParams: Schema<JoinParams> = v.strictObject({
+  ...withTimeout,
+  ticket: v.pipe(v.string(), v.nonEmpty(), v.maxLength(16_384)),
+});
+const appendParams: Schema<AppendParams> = v.strictObject({
+  ...writing,
+  text: longText,
+  key: v.exactOptional(named),
+});
+const editParams: Schema<EditParams> = v.strictObject({ ...writing, ...ofEntry, text: longText });
+const removeParams: Schema<RemoveParams> = v.strictObject({ ...writing, ...ofEntry });
+const restoreParams: Schema<RestoreParams> = v.strictObject({
+  ...writing,
+  ...ofEntry,
+  revision: v.exactOptional(number),
+});
+const logParams: Schema<LogParams> = v.pipe(
+  v.strictObject({
+    ...inGroup,
+    since: v.exactOptional(number),
+    afterSlot: v.exactOptional(count),
+    limit: v.exactOptional(count),
+    follow: v.boolean(),
+    pending: v.boolean(),
+  }),
+  v.check(
+    (params) => params.since === undefined || params.afterSlot === undefined,
+    'since and afterSlot exclude each other',
+  ),
+);
+const historyParams: Schema<HistoryParams> = v.strictObject({ ...inGroup, ...ofEntry });
+const barrierParams: Schema<BarrierParams> = v.strictObject({ ...inGroup, ...withTimeout });
+const memberParams: Schema<MemberParams> = v.strictObject({ ...inGroup, ...withTimeout, peer: named });
+
+// Answers
+
+const groupName: Schema<GroupName> = v.object({ group: v.string(), title: v.string() });
+const invitation: Schema<Invitation> = v.object({ ticket: v.string() });
+const joinEvent: Schema<JoinEvent> = v.variant('kind', [
+  v.object({ kind: v.literal('step'), step: v.picklist(joinSteps), message: v.string() }),
+  v.object({ kind: v.literal('joined'), group: v.string(), title: v.string(), role }),
+]);
+
+const written = {
+  id: v.string(),
+  status: wait,
+  position: v.nullable(number),
+  slot: v.nullable(count),
+  why: v.nullable(v.string()),
+  whyCode: v.nullable(whyCode),
+};
+const writtenEntry: Schema<Written> = v.object(written);
+const writtenRevision: Schema<WrittenRevision> = v.object({ ...written, revision: number });
+
+const line = {
+  id: v.string(),
+  author: v.string(),
+  name: v.string(),
+  writer: v.string(),
+  time: v.string(),
+  text: v.nullable(v.string()),
+  revision: number,
+  removed: v.boolean(),
+};
+const logLine: Schema<LogLine> = v.variant('status', [
+  v.object({ position: number, slot: count, ...line, placed: v.string(), status: v.literal('committed') }),
+  v.object({
+    position: v.null(),
+    slot: v.null(),
+    ...line,
+    placed: v.null(),
+    status: v.literal('pending'),
+    why: v.string(),
+    whyCode,
+  }),
+]);
+const revision: Schema<Revision> = v.object({
+  revision: number,
+  slot: v.nullable(count),
+  author: v.string(),
+  writer: v.string(),
+  time: v.string(),
+  text: v.nullable(v.string()),
+  removed: v.boolean(),
+});
+const barrier: Schema<Barrier> = v.object({ position: count, slot: count, digest: v.string() });
+
+const member = v.object({
+  peer: v.string(),
+  name: v.string(),
+  role,
+  rights,
+  connected: v.boolean(),
+  chosen: v.nullable(count),
+  rttMs: v.nullable(v.pipe(v.number(), v.finite(), v.minValue(0))),
+  lastSeen: v.nullable(v.string()),
+});
+const members: Schema<readonly MemberStatus[]> = v.array(member);
+const status: Schema<PeerStatus> = v.object({
+  peer: v.string(),
+  name: v.string(),
+  groups: v.array(
+    v.object({
+      group: v.string(),
+      title: v.string(),
+      role,
+      rights,
+      leader: v.nullable(v.string()),
+      ballot: v.strictTuple([count, v.string(), v.string()]),
+      chosen: count,
+      applied: count,
+      positions: count,
+      digest: v.string(),
+      state: v.string(),
+      pending: count,
+      canCommit: v.boolean(),
+      why: v.nullable(v.string()),
+      whyCode: v.nullable(whyCode),
+      quorum: v.object({ phase1: count, phase2: count, voters: count, reachable: count }),
+      members: v.array(member),
+    }),
+  ),
+});
+const memberRole: Schema<MemberRole> = v.object({ peer: v.string(), role: v.nullable(role) });
+
+/** How a method is called and what comes back: once, or as a stream of items. */
+export interface MethodSchema {
+  readonly kind: 'call' | 'stream';
+  readonly params: Schema<object>;
+  readonly answer: Schema<unknown>;
+}
+
+const call = (params: Schema<object>, answer: Schema<unknown>): MethodSchema => ({ kind: 'call', params, answer });
+const stream = (params: Schema<object>, answer: Schema<unknown>): MethodSchema => ({ kind: 'stream', params, answer });
+
+export const methods: Readonly<Record<Method, MethodSchema>> = {
+  groups: call(nothing, v.array(groupName)),
+  create: call(createParams, groupName),
+  invite: call(inviteParams, invitation),
+  join: stream(joinParams, joinEvent),
+  append: call(appendParams, writtenEntry),
+  edit: call(editParams, writtenRevision),
+  remove: call(removeParams, writtenRevision),
+  restore: call(restoreParams, writtenRevision),
+  log: stream(logParams, logLine),
+  history: stream(historyParams, revision),
+  barrier: call(barrierParams, barrier),
+  status: call(groupParams, status),
+  members: call(groupParams, members),
+  promote: call(memberParams, memberRole),
+  demote: call(memberParams, memberRole),
+  expel: call(memberParams, memberRole),
+};
+
+export function isMethod(name: string): name is Method {
+  return Object.hasOwn(methods, name);
+}
+
+/** What is wrong, with the field's name, in one line. */
+export function describeIssues(issues: readonly v.BaseIssue<unknown>[]): string {
+  const issue = issues[0];
+  if (issue === undefined) return 'not of the right shape';
+  const path = v.getDotPath(issue);
+  return path === null ? issue.message : `${path}: ${issue.message}`;
+}

@@ -1,0 +1,321 @@
+import type { Connection, Stream } from '@libp2p/interface';
+import { encodeFrame } from './framing.ts';
+import type { Inbox } from './inbox.ts';
+import { Liveness } from './liveness.ts';
+import { FRAME_BYTES_MAX, type NetworkProblem, type Purpose } from './network.ts';
+import { DATA_PROTOCOLS, PULSE_PROTOCOL } from './protocols.ts';
+import { decodePulse, encodePulse, type PacedPurpose, PULSE_BYTES_MAX, type Pulse } from './pulse.ts';
+import { Receipts } from './receipts.ts';
+import { isPaced, PURPOSES, SendQueue } from './send-queue.ts';
+import { readFrames, streamSource } from './stream-frames.ts';
+
+/** From the connection's end to its last stream's opening. Milliseconds. */
+const HANDSHAKE_MS = 10_000;
+/** Unanswered pings whose answer would still be measured. */
+const PINGS_MAX = 32;
+
+/** Why a channel ended. */
+export type CloseReason = 'closed' | 'silent' | 'misbehaved';
+
+/** What a channel needs of the link that it belongs to. */
+export interface ChannelHost {
+  readonly inboxes: Readonly<Record<Purpose, Inbox>>;
+  /** Monotonic, milliseconds. */
+  now(): number;
+  /** Where this peer listens, as far as the other end of that connection could use it. */
+  announce(connection: Connection): readonly string[];
+  /** The dialer asks; `accept` or `reject` answers. */
+  onAsked(channel: Channel): void;
+  onAccepted(channel: Channel): void;
+  onReady(channel: Channel): void;
+  onClosed(channel: Channel, reason: CloseReason): void;
+  onAddresses(channel: Channel, addresses: readonly string[]): void;
+  onHeard(): void;
+  onProblem(code: NetworkProblem['code'], message: string): void;
+}
+
+/**
+ * One connection to a member and its four streams: the pulse, and one per purpose. The dialer opens all of them, the pulse first,
+ * so that its frames go out first when the line is full; each is used both ways. The loss of one is the loss of all.
+ */
+export class Channel {
+  readonly connection: Connection;
+  readonly outbound: boolean;
+  readonly #host: ChannelHost;
+  readonly #liveness: Liveness;
+  readonly #receipts: Receipts;
+  #state: 'opening' | 'accepted' | 'ready' | 'closed' = 'opening';
+  #pulse: Stream | null = null;
+  readonly #streams = new Map<Purpose, Stream>();
+  #queue: SendQueue | null = null;
+  readonly #handshakeTimer: NodeJS.Timeout;
+  readonly #pings = new Map<number, number>();
+  #nonce = 0;
+  #rttMs: number | null = null;
+  #rttMinMs: number | null = null;
+  #probes: ((alive: boolean) => void)[] = [];
+  #readyMs = 0;
+
+  constructor(connection: Connection, outbound: boolean, host: ChannelHost) {
+    this.connection = connection;
+    this.outbound = outbound;
+    this.#host = host;
+    this.#liveness = new Liveness(host.now());
+    this.#receipts = new Receipts((purpose, bytes) => this.#tell({ type: 'ack', purpose, bytes }));
+    this.#handshakeTimer = setTimeout(() => this.close('closed', 'the handshake took too long'), HANDSHAKE_MS);
+    this.#handshakeTimer.unref();
+    connection.addEventListener('close', () => this.close('closed', 'the connection closed'));
+    if (connection.status !== 'open') queueMicrotask(() => this.close('closed', 'the connection closed'));
+  }
+
+  get isReady(): boolean {
+    return this.#state === 'ready';
+  }
+
+  get isClosed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  /** The last measured round trip, milliseconds. */
+  get rttMs(): number | null {
+    return this.#rttMs;
+  }
+
+  /** For how long it has been ready. Milliseconds. */
+  get readyForMs(): number {
+    return this.isReady ? this.#host.now() - this.#readyMs : 0;
+  }
+
+  /** Dialer: opens the pulse and asks. */
+  ask(): void {
+    this.#open(PULSE_PROTOCOL, (stream) => {
+      this.#attachPulse(stream);
+      this.#tell({ type: 'open', addresses: this.#host.announce(this.connection) });
+    });
+  }
+
+  /** Dialled side: the pulse that the dialer opened. */
+  attachPulse(stream: Stream): void {
+    if (this.#pulse !== null) this.#misbehaved('FRAME_BAD', 'a second pulse');
+    else this.#attachPulse(stream);
+  }
+
+  /** Dialled side: one of the streams that the dialer opened once it was accepted. */
+  attachData(purpose: Purpose, stream: Stream): void {
+    if (this.#state !== 'accepted' || this.outbound || this.#streams.has(purpose)) {
+      this.#misbehaved('FRAME_BAD', `a ${purpose} stream out of turn`);
+      return;
+    }
+    this.#attachData(purpose, stream);
+    if (this.#streams.size === PURPOSES.length) this.#ready();
+  }
+
+  accept(): void {
+    if (this.#state !== 'opening') return;
+    this.#state = 'accepted';
+    this.#tell({ type: 'accept', addresses: this.#host.announce(this.connection) });
+  }
+
+  reject(): void {
+    this.#tell({ type: 'reject' });
+    this.close('closed', 'another connection is in use');
+  }
+
+  /** True once anything is heard; false after `ms` of silence or at the channel's end. */
+  probe(ms: number): Promise<boolean> {
+    if (this.isClosed) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), ms);
+      timer.unref();
+      this.#probes.push((alive) => {
+        clearTimeout(timer);
+        resolve(alive);
+      });
+      this.#ping();
+    });
+  }
+
+  /** Once a second: pings, and judges the silence. */
+  tick(): void {
+    if (this.#state !== 'ready') return;
+    if (this.#liveness.isSilent(this.#host.now())) {
+      this.#host.onProblem('PEER_SILENT', `nothing heard for ${Math.round(this.#liveness.silenceLimitMs() / 1000)} s`);
+      this.close('silent', 'the peer is silent');
+      return;
+    }
+    this.#ping();
+  }
+
+  /** This process stood still; see Liveness. */
+  forgive(): void {
+    this.#liveness.forgive(this.#host.now());
+  }
+
+  send(purpose: Purpose, frame: Uint8Array): boolean {
+    return this.isReady && this.#queue !== null && this.#queue.push(purpose, frame);
+  }
+
+  queuedBytes(purpose?: Purpose): number {
+    return (purpose === undefined ? this.#queue?.bytes : this.#queue?.bytesOf(purpose)) ?? 0;
+  }
+
+  whenBelow(purpose: Purpose, bytes: number): Promise<boolean> {
+    return this.#queue?.whenBelow(purpose, bytes) ?? Promise.resolve(false);
+  }
+
+  close(reason: CloseReason, message: string): void {
+    if (this.isClosed) return;
+    this.#state = 'closed';
+    clearTimeout(this.#handshakeTimer);
+    this.#receipts.stop();
+    for (const purpose of this.#streams.keys()) this.#host.inboxes[purpose].detach();
+    this.#queue?.close();
+    const probes = this.#probes;
+    this.#probes = [];
+    for (const done of probes) done(false);
+    // What was said last (a reject) still goes out: abort would overtake it.
+    if (this.connection.status === 'open') {
+      if (reason === 'closed') void this.connection.close().catch((error) => this.connection.abort(error));
+      else this.connection.abort(new Error(message));
+    }
+    this.#host.onClosed(this, reason);
+  }
+
+  #open(protocol: string, then: (stream: Stream) => void): void {
+    this.connection.newStream(protocol, { signal: AbortSignal.timeout(HANDSHAKE_MS) }).then(
+      (stream) => {
+        if (this.isClosed) stream.abort(new Error('the connection is not in use'));
+        else then(stream);
+      },
+      (error: Error) => this.close('closed', `${protocol} could not be opened: ${error.message}`),
+    );
+  }
+
+  #attachPulse(stream: Stream): void {
+    this.#pulse = stream;
+    readFrames(stream, {
+      bodyBytesMax: PULSE_BYTES_MAX,
+      onBytes: () => this.#heard(),
+      onBody: (body) => this.#onPulse(decodePulse(body)),
+      onBad: (error) => this.#misbehaved(error.code, `on the pulse: ${error.message}`),
+    });
+    this.#closeWith(stream);
+  }
+
+  #attachData(purpose: Purpose, stream: Stream): void {
+    this.#streams.set(purpose, stream);
+    const inbox = this.#host.inboxes[purpose];
+    inbox.attach(streamSource(stream));
+    readFrames(stream, {
+      bodyBytesMax: FRAME_BYTES_MAX,
+      onBytes: (bytes) => {
+        this.#heard();
+        if (isPaced(purpose)) this.#receipts.received(purpose, bytes);
+      },
+      onBody: (body) => {
+        if (!this.isClosed) inbox.push(body);
+      },
+      onBad: (error) => this.#misbehaved(error.code, `on ${purpose}: ${error.message}`),
+    });
+    // libp2p sends what it kept in a microtask of its own, planned before this one.
+    stream.addEventListener('drain', () => queueMicrotask(() => this.#queue?.drained(purpose)));
+    this.#closeWith(stream);
+  }
+
+  #closeWith(stream: Stream): void {
+    const end = (): void => this.close('closed', 'a stream closed');
+    stream.addEventListener('close', end);
+    stream.addEventListener('remoteCloseWrite', end);
+    if (stream.status !== 'open') queueMicrotask(end);
+  }
+
+  #onPulse(pulse: Pulse): void {
+    if (this.isClosed) return;
+    switch (pulse.type) {
+      case 'open':
+        if (this.outbound || this.#state !== 'opening') return this.#misbehaved('FRAME_BAD', 'an open out of turn');
+        this.#host.onAddresses(this, pulse.addresses);
+        return this.#host.onAsked(this);
+      case 'accept':
+        if (!this.outbound || this.#state !== 'opening') return this.#misbehaved('FRAME_BAD', 'an accept out of turn');
+        this.#state = 'accepted';
+        this.#host.onAddresses(this, pulse.addresses);
+        this.#host.onAccepted(this);
+        return this.#openData();
+      case 'reject':
+        return this.close('closed', 'the other side uses another connection');
+      case 'ping':
+        return this.#tell({ type: 'pong', nonce: pulse.nonce });
+      case 'pong':
+        return this.#onPong(pulse.nonce);
+      case 'ack':
+        return this.#onAck(pulse.purpose, pulse.bytes);
+    }
+  }
+
+  #openData(): void {
+    for (const purpose of PURPOSES) {
+      this.#open(DATA_PROTOCOLS[purpose], (stream) => {
+        this.#attachData(purpose, stream);
+        if (this.#streams.size === PURPOSES.length) this.#ready();
+      });
+    }
+  }
+
+  #ready(): void {
+    this.#state = 'ready';
+    this.#readyMs = this.#host.now();
+    clearTimeout(this.#handshakeTimer);
+    const stream = (purpose: Purpose): Stream => this.#streams.get(purpose) as Stream;
+    this.#queue = new SendQueue({
+      sinks: { consensus: stream('consensus'), session: stream('session'), bulk: stream('bulk') },
+      now: () => this.#host.now(),
+      onFailed: (error) => this.close('closed', error.message),
+    });
+    this.#ping();
+    this.#host.onReady(this);
+    for (const purpose of PURPOSES) if (!this.isClosed) this.#host.inboxes[purpose].open();
+  }
+
+  #heard(): void {
+    this.#liveness.heard(this.#host.now());
+    this.#host.onHeard();
+    if (this.#probes.length === 0) return;
+    const probes = this.#probes;
+    this.#probes = [];
+    for (const done of probes) done(true);
+  }
+
+  #ping(): void {
+    if (this.#pings.size >= PINGS_MAX) this.#pings.delete(this.#pings.keys().next().value as number);
+    this.#pings.set(++this.#nonce, this.#host.now());
+    this.#tell({ type: 'ping', nonce: this.#nonce });
+  }
+
+  #onPong(nonce: number): void {
+    const sentMs = this.#pings.get(nonce);
+    if (sentMs === undefined) return;
+    this.#pings.delete(nonce);
+    this.#rttMs = this.#host.now() - sentMs;
+    this.#rttMinMs = Math.min(this.#rttMs, this.#rttMinMs ?? this.#rttMs);
+  }
+
+  #onAck(purpose: PacedPurpose, bytes: number): void {
+    try {
+      this.#queue?.acked(purpose, bytes, this.#rttMinMs);
+    } catch (error) {
+      this.#misbehaved('FRAME_BAD', (error as Error).message);
+    }
+  }
+
+  /** The pulse is small and few, so it goes out past the queue; a stream that is closed is noticed by its own event. */
+  #tell(pulse: Pulse): void {
+    if (this.#pulse?.writeStatus === 'writable') this.#pulse.send(encodeFrame(encodePulse(pulse)));
+  }
+
+  #misbehaved(code: NetworkProblem['code'], message: string): void {
+    if (this.isClosed) return;
+    this.#host.onProblem(code, message);
+    this.close('misbehaved', message);
+  }
+}
