@@ -8,7 +8,7 @@ import { HEARTBEAT_TICKS, SLOW_HEARTBEAT_TICKS, STALL_REST_TICKS } from './const
 import { Election } from './election.ts';
 import type { Effect, Input } from './io.ts';
 import { Learner } from './learner.ts';
-import { Ledger, type Restored, type Self } from './ledger.ts';
+import { type Acceptance, Ledger, type Restored, type Self } from './ledger.ts';
 import type { Heartbeat, Message } from './messages.ts';
 import { Proposer } from './proposer.ts';
 import type { Value } from './value.ts';
@@ -153,6 +153,20 @@ export class Core {
     const effects = this.#effects;
     this.#effects = [];
     return effects;
+  }
+
+  get prefix(): Slot {
+    return this.#ledger.prefix;
+  }
+  get digest(): Uint8Array {
+    return this.#ledger.digest;
+  }
+  get promised(): Ballot | null {
+    return this.#ledger.promised;
+  }
+  /** Everything accepted above the prefix. */
+  get accepted(): ReadonlyMap<Slot, Acceptance> {
+    return this.#ledger.accepted;
   }
 
   /** How many fresh values may be proposed now; 0 unless this peer leads. */

@@ -163,7 +163,8 @@ function chainFrom(chain: ChainStart, firstSeq: number, before: Uint8Array, rows
   return rows.map((row, i) => {
     const [level, saw, timeMs, offset, kind, salt, payload, payloadHash] = asArray(row, 8);
     const redacted = payload === null;
-    if (redacted ? salt !== null : payloadHash !== null) throw new FormatError('a payload and its hash exclude each other');
+    if (redacted ? salt !== null : payloadHash !== null)
+      throw new FormatError('a payload and its hash exclude each other');
     const fields: CommandFields = {
       level: asInteger(level, 1, LEVEL_MAX),
       saw: slotOf(asInteger(saw)),
@@ -215,4 +216,3 @@ export function isSupported(run: Run): boolean {
 }
 
 export const sessionKeyOf = (session: SessionId): string => `${session.peer}/${session.incarnation}`;
-

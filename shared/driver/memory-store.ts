@@ -55,15 +55,15 @@ export class MemoryStore implements StorePort {
   /** What reads see: the durable rows and everything pending. */
   #table: Table;
   #state: 'open' | 'closed' = 'open';
-  #busy = false;
+  /** Settles with the write under way. */
+  #writing: Promise<void> | null = null;
   #refused: StoreError | null = null;
   #writes = 0;
   #failAt: { readonly write: number; readonly code: StoreErrorCode } | null = null;
 
   private constructor(disk: Disk) {
     this.#disk = disk;
-    this.#table = disk.pending.length === 0 ? disk.durable : disk.durable.copy();
-    if (disk.pending.length > 0) for (const { ops } of disk.pending) this.#table.apply(ops);
+    this.#table = disk.durable;
     this.kv = {
       get: (key) => this.get(key),
       scan: async (range) => this.scanSync(range),
@@ -134,29 +134,31 @@ export class MemoryStore implements StorePort {
   }
 
   async close(): Promise<void> {
+    await this.#writing;
     this.closeSync();
   }
 
   closeSync(): void {
-    assert(!this.#busy || this.#state === 'closed', 'no close during a write: await it first');
     this.#state = 'closed';
   }
 
-  /** The same contents in a new process, after a clean close or a `kill`: nothing is lost but what a failed sync left open. */
+  /**
+   * The same contents in a new process, after a clean close or a `kill`: nothing is lost but what a failed sync left open. As with
+   * LevelDB, opening carries everything that is found to the disk.
+   */
   reopen(choice?: CrashChoice): MemoryStore {
-    this.#state = 'closed';
-    const { limbo } = this.#disk;
-    this.#disk.limbo = null;
-    if (limbo !== null) this.#decide(limbo, choice);
-    return new MemoryStore(this.#disk);
+    return this.#again(choice, true);
   }
 
   /** Power is cut: each unsynced batch stays or goes, and so does what was under way. This object is dead. */
   crash(options: { readonly choice?: CrashChoice; readonly during?: UnderWay } = {}): MemoryStore {
-    this.#state = 'closed';
-    const { choice, during } = options;
+    return this.#again(options.choice, false, options.during);
+  }
+
+  #again(choice: CrashChoice | undefined, keepAll: boolean, during?: UnderWay): MemoryStore {
+    this.closeSync();
     const { durable, pending, limbo } = this.#disk;
-    for (const { ops, synced } of pending) if (synced || choice?.chance(0.5)) durable.apply(ops);
+    for (const { ops, synced } of pending) if (keepAll || synced || choice?.chance(0.5)) durable.apply(ops);
     this.#disk.pending = [];
     this.#disk.limbo = null;
     if (limbo !== null) this.#decide(limbo, choice);
@@ -167,10 +169,7 @@ export class MemoryStore implements StorePort {
   /** A write that nobody was told of is there or not. */
   #decide(write: UnderWay, choice: CrashChoice | undefined): void {
     if (write.type === 'batch') {
-      if (choice?.chance(0.5)) {
-        if (this.#disk.pending.length > 0) this.#disk.pending.push({ ops: write.ops, synced: false });
-        else this.#disk.durable.apply(write.ops);
-      }
+      if (choice?.chance(0.5)) this.#disk.durable.apply(write.ops);
       return;
     }
     const cut = choice?.below(write.bytes.length + 1) ?? 0;
@@ -198,13 +197,17 @@ export class MemoryStore implements StorePort {
 
   async #oneAtATime(write: () => void): Promise<void> {
     this.#assertUsable();
-    assert(!this.#busy, 'one write at a time');
-    this.#busy = true;
+    assert(this.#writing === null, 'one write at a time');
+    let done = (): void => undefined;
+    this.#writing = new Promise((resolve) => {
+      done = resolve;
+    });
     try {
       await Promise.resolve(); // so that a second write in the same breath meets the first
       write();
     } finally {
-      this.#busy = false;
+      this.#writing = null;
+      done();
     }
   }
 

@@ -122,6 +122,11 @@ export interface Written {
   readonly whyCode: WhyCode | null;
 }
 
+export interface Appended extends Written {
+  /** False where the key named an entry that was here already: nothing new was written. */
+  readonly created: boolean;
+}
+
 export interface WrittenRevision extends Written {
   /** The revision that this command made; the one to expect while it is only saved. */
   readonly revision: number;
@@ -270,7 +275,7 @@ export interface PeerService {
   invite(params: InviteParams, signal: AbortSignal): Promise<Invitation>;
   join(params: JoinParams, signal: AbortSignal): AsyncIterable<JoinEvent>;
 
-  append(params: AppendParams, signal: AbortSignal): Promise<Written>;
+  append(params: AppendParams, signal: AbortSignal): Promise<Appended>;
   edit(params: EditParams, signal: AbortSignal): Promise<WrittenRevision>;
   remove(params: RemoveParams, signal: AbortSignal): Promise<WrittenRevision>;
   restore(params: RestoreParams, signal: AbortSignal): Promise<WrittenRevision>;

@@ -162,8 +162,8 @@ const failureExits = {
   ALREADY_MEMBER: EXIT.failed,
   /** This store is damaged and can't do what was asked. */
   DAMAGED: EXIT.failed,
-  /** Some lines could not be imported. */
-  IMPORT_INCOMPLETE: EXIT.failed,
+  /** A line of a file that is to be imported is not what it must be; the others go on. */
+  BAD_LINE: EXIT.failed,
   /** A fault of the program itself. */
   INTERNAL: EXIT.failed,
 } as const;

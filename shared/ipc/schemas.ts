@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import {
+  type Appended,
   type AppendParams,
   type Barrier,
   type BarrierParams,
@@ -23,7 +24,6 @@ import {
   type RemoveParams,
   type RestoreParams,
   type Revision,
-  type Written,
   type WrittenRevision,
 } from './contract.ts';
 import { whyCodes } from './errors.ts';
@@ -124,7 +124,7 @@ const written = {
   why: v.nullable(v.string()),
   whyCode: v.nullable(whyCode),
 };
-const writtenEntry: Schema<Written> = v.object(written);
+const appended: Schema<Appended> = v.object({ ...written, created: v.boolean() });
 const writtenRevision: Schema<WrittenRevision> = v.object({ ...written, revision: number });
 
 const line = {
@@ -213,7 +213,7 @@ export const methods: Readonly<Record<Method, MethodSchema>> = {
   create: call(createParams, groupName),
   invite: call(inviteParams, invitation),
   join: stream(joinParams, joinEvent),
-  append: call(appendParams, writtenEntry),
+  append: call(appendParams, appended),
   edit: call(editParams, writtenRevision),
   remove: call(removeParams, writtenRevision),
   restore: call(restoreParams, writtenRevision),

@@ -1,18 +1,18 @@
 import { toHex } from '../../shared/base/bytes.ts';
 import type { Verifier } from '../../shared/base/crypto.ts';
 import type { GroupId, Incarnation, PeerId } from '../../shared/base/ids.ts';
+import { invitationBytes } from '../../shared/document/invitation.ts';
+import type { PinnedRole, Rights } from '../../shared/document/types.ts';
 import type { JoinStream } from '../network/network.ts';
 import { type Clock, deadline, pause, systemClock } from './clock.ts';
 import {
   decodeJoinRequest,
   encodeJoinAnswer,
-  invitationProof,
   type JoinAnswer,
   type JoinMember,
   type JoinRefusalCode,
   type JoinRequest,
   JoinVersionError,
-  type Rights,
   type Role,
 } from './join-messages.ts';
 
@@ -21,7 +21,7 @@ export type InvitationState =
   | {
       readonly state: 'open';
       readonly rights: Rights;
-      readonly pinnedRole: Role | null;
+      readonly pinnedRole: PinnedRole;
       /** Milliseconds since 1970. */
       readonly expiresMs: number | null;
     }
@@ -36,7 +36,7 @@ export interface AdmitRequest {
   readonly invitationKey: Uint8Array;
   readonly joiner: PeerId;
   readonly incarnation: Incarnation;
-  /** By the invitation's key over `invitationProof`; checked, but judged again at apply. */
+  /** By the invitation's key over `invitationBytes`; checked, but judged again at apply. */
   readonly signature: Uint8Array;
   readonly name: string;
 }
@@ -217,19 +217,18 @@ class Host implements JoinHost {
 
   #hear(request: JoinRequest, joiner: PeerId): Hearing {
     if (this.#stopping.signal.aborted) return refusal('TRY_LATER');
-    const signed = {
-      publicKey: request.invitationKey,
-      bytes: invitationProof(request.group, joiner, request.incarnation),
-      signature: request.signature,
-    };
-    if (!this.#port.verifier.verify(signed)) return refusal('BAD_REQUEST');
+    const { group, invitationKey: publicKey, incarnation, signature } = request;
+    const bytes = invitationBytes({ group, peer: joiner, incarnation, name: request.name });
+    if (!this.#port.verifier.verify({ publicKey, bytes, signature })) return refusal('BAD_REQUEST');
 
     const name = invitationName(request);
     const underWay = this.#admitting.get(name);
     if (underWay) {
       // Judged when it began: the invitation may have expired since.
       const same = underWay.joiner === joiner && underWay.incarnation === request.incarnation;
-      return same ? { admitting: underWay } : refusal('TRY_LATER', 'Another machine is just being let in with this ticket.');
+      return same
+        ? { admitting: underWay }
+        : refusal('TRY_LATER', 'Another machine is just being let in with this ticket.');
     }
     const code = this.#judge(this.#port.invitation(request.group, request.invitationKey), joiner);
     return code === null ? { admitting: this.#admit(name, request, joiner) } : refusal(code);
@@ -313,7 +312,8 @@ class Host implements JoinHost {
       let cancelRepeat = () => {};
       const say = () => {
         cancelRepeat();
-        if (!send(stream, { type: 'waiting', host: this.#port.selfName(), why: admitting.why })) return end('guest gone');
+        if (!send(stream, { type: 'waiting', host: this.#port.selfName(), why: admitting.why }))
+          return end('guest gone');
         cancelRepeat = this.#clock.after(this.#times.repeatMs, say);
       };
       const stop = () => end({ ok: false, code: 'TRY_LATER' });

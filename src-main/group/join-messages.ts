@@ -1,4 +1,3 @@
-import { concat } from '../../shared/base/bytes.ts';
 import {
   asArray,
   asBytes,
@@ -9,7 +8,6 @@ import {
   encodeCbor,
   FormatError,
 } from '../../shared/base/cbor.ts';
-import { domain } from '../../shared/base/hash.ts';
 import {
   type GroupId,
   type Incarnation,
@@ -20,9 +18,11 @@ import {
   parseGroupId,
   peerFromKey,
 } from '../../shared/base/ids.ts';
+import { NAME_MAX_BYTES, TITLE_MAX_BYTES } from '../../shared/document/text.ts';
+import type { PinnedRole, Rights } from '../../shared/document/types.ts';
 import { JOIN_FRAME_BYTES_MAX } from '../network/network.ts';
 import { KEY_BYTES, SIGNATURE_BYTES } from './keys.ts';
-import { MESSAGE_LENGTH_MAX, NAME_LENGTH_MAX, oneLine, TITLE_LENGTH_MAX } from './text.ts';
+import { MESSAGE_BYTES_MAX, oneLine } from './text.ts';
 import { readAddresses } from './ticket.ts';
 
 /**
@@ -31,10 +31,8 @@ import { readAddresses } from './ticket.ts';
  */
 export const JOIN_VERSION = 1;
 
-/** What a member may do, by itself and in the log. */
-export type Rights = 'keeper' | 'writer' | 'reader';
 /** A member's part in consensus. */
-export type Role = 'voter' | 'learner' | 'witness';
+export type Role = NonNullable<PinnedRole>;
 
 const RIGHTS: readonly Rights[] = ['keeper', 'writer', 'reader'];
 const ROLES: readonly Role[] = ['voter', 'learner', 'witness'];
@@ -48,7 +46,7 @@ export interface JoinRequest {
   readonly incarnation: Incarnation;
   /** How the guest's machine wants to be called. A claim, like every name. */
   readonly name: string;
-  /** By the invitation's private key over `invitationProof`: no other peer can use it. */
+  /** By the invitation's private key over the document's `invitationBytes`: no other peer can use it. */
   readonly signature: Uint8Array;
 }
 
@@ -122,7 +120,7 @@ export class JoinVersionError extends Error {
   override readonly name = 'JoinVersionError';
 }
 
-/** A question has about 250 bytes; this leaves room for the longest name. */
+/** A question has 370 bytes with the longest name. */
 export const REQUEST_BYTES_MAX = 1024;
 export const GENESIS_BYTES_MAX = 64 * 1024;
 export const INFO_BYTES_MAX = 64 * 1024;
@@ -131,14 +129,6 @@ const MEMBERS_BYTES_MAX = 96 * 1024;
 const MEMBERS_MAX = 1024;
 const MEMBER_ADDRESSES_MAX = 8;
 
-/** What the invitation's private key signs: this peer's store, in this group. The same bytes are judged again when the admission is applied. */
-export function invitationProof(group: GroupId, joiner: PeerId, incarnation: Incarnation): Uint8Array {
-  return concat(
-    domain('invitation'),
-    encodeCbor([group, keyFromPeer(joiner), incarnationBytes(incarnation)]),
-  );
-}
-
 export function encodeJoinRequest(request: JoinRequest): Uint8Array {
   return encodeCbor([
     JOIN_VERSION,
@@ -146,7 +136,7 @@ export function encodeJoinRequest(request: JoinRequest): Uint8Array {
     request.group,
     request.invitationKey,
     incarnationBytes(request.incarnation),
-    oneLine(request.name, NAME_LENGTH_MAX),
+    oneLine(request.name, NAME_MAX_BYTES),
     request.signature,
   ]);
 }
@@ -173,19 +163,20 @@ export function encodeJoinAnswer(answer: JoinAnswer): Uint8Array {
       return encodeCbor([
         JOIN_VERSION,
         'waiting',
-        oneLine(answer.host, NAME_LENGTH_MAX),
-        oneLine(answer.why, MESSAGE_LENGTH_MAX),
+        oneLine(answer.host, NAME_MAX_BYTES),
+        oneLine(answer.why, MESSAGE_BYTES_MAX),
       ]);
     case 'refused':
-      return encodeCbor([JOIN_VERSION, 'refused', answer.code, oneLine(answer.message, MESSAGE_LENGTH_MAX)]);
+      return encodeCbor([JOIN_VERSION, 'refused', answer.code ?? 'TRY_LATER', oneLine(answer.message, MESSAGE_BYTES_MAX)]);
     case 'admitted':
-      if (answer.genesis.length > GENESIS_BYTES_MAX) throw new RangeError(`a genesis of ${answer.genesis.length} bytes`);
+      if (answer.genesis.length > GENESIS_BYTES_MAX)
+        throw new RangeError(`a genesis of ${answer.genesis.length} bytes`);
       if (answer.info.length > INFO_BYTES_MAX) throw new RangeError(`an info of ${answer.info.length} bytes`);
       return encodeCbor([
         JOIN_VERSION,
         'admitted',
         answer.genesis,
-        oneLine(answer.title, TITLE_LENGTH_MAX),
+        oneLine(answer.title, TITLE_MAX_BYTES),
         answer.rights,
         answer.role,
         memberRows(answer.members),
@@ -203,8 +194,8 @@ export function decodeJoinAnswer(frame: Uint8Array): JoinAnswer {
       const [, , host, why] = asArray(fields, 4);
       return {
         type: 'waiting',
-        host: oneLine(asText(host), NAME_LENGTH_MAX),
-        why: oneLine(asText(why), MESSAGE_LENGTH_MAX),
+        host: oneLine(asText(host), NAME_MAX_BYTES),
+        why: oneLine(asText(why), MESSAGE_BYTES_MAX),
       };
     }
     case 'refused': {
@@ -212,7 +203,7 @@ export function decodeJoinAnswer(frame: Uint8Array): JoinAnswer {
       return {
         type: 'refused',
         code: oneOf(JOIN_REFUSAL_CODES, asText(code)) ?? null,
-        message: oneLine(asText(message), MESSAGE_LENGTH_MAX),
+        message: oneLine(asText(message), MESSAGE_BYTES_MAX),
       };
     }
     case 'admitted':
@@ -232,7 +223,7 @@ function decodeAdmitted(fields: readonly Cbor[]): JoinAdmitted {
   return {
     type: 'admitted',
     genesis: asBytes(genesis, undefined, GENESIS_BYTES_MAX).slice(),
-    title: oneLine(asText(title), TITLE_LENGTH_MAX),
+    title: oneLine(asText(title), TITLE_MAX_BYTES),
     rights: knownRights,
     role: knownRole,
     members: rows.map(decodeMember),
@@ -244,7 +235,7 @@ function decodeMember(row: Cbor): JoinMember {
   const [key, name, addresses] = asArray(row, 3);
   return {
     peer: peerFromKey(asBytes(key, KEY_BYTES)),
-    name: oneLine(asText(name), NAME_LENGTH_MAX),
+    name: oneLine(asText(name), NAME_MAX_BYTES),
     addresses: readAddresses(addresses, MEMBER_ADDRESSES_MAX),
   };
 }
@@ -255,7 +246,7 @@ function memberRows(members: readonly JoinMember[]): readonly Cbor[] {
   for (const member of members.slice(0, MEMBERS_MAX)) {
     const row: Cbor = [
       keyFromPeer(member.peer),
-      oneLine(member.name, NAME_LENGTH_MAX),
+      oneLine(member.name, NAME_MAX_BYTES),
       member.addresses.slice(0, MEMBER_ADDRESSES_MAX),
     ];
     size += encodeCbor(row).length;
@@ -281,7 +272,7 @@ function decodeFrame(frame: Uint8Array): readonly Cbor[] {
 /** A name that would have to be changed to be shown is refused: the guest sends it as it will stand in the log. */
 function readName(value: Cbor | undefined): string {
   const name = asText(value);
-  if (name === '' || name !== oneLine(name, NAME_LENGTH_MAX)) throw new FormatError('not a name');
+  if (name === '' || name !== oneLine(name, NAME_MAX_BYTES)) throw new FormatError('not a name');
   return name;
 }
 

@@ -1,5 +1,14 @@
 import { concat, equal } from '../../shared/base/bytes.ts';
-import { asArray, asBytes, asInteger, asText, type Cbor, decodeCbor, encodeCbor, orNull } from '../../shared/base/cbor.ts';
+import {
+  asArray,
+  asBytes,
+  asInteger,
+  asText,
+  type Cbor,
+  decodeCbor,
+  encodeCbor,
+  orNull,
+} from '../../shared/base/cbor.ts';
 import type { RandomBytes } from '../../shared/base/crypto.ts';
 import { hashFor } from '../../shared/base/hash.ts';
 import {
@@ -54,7 +63,7 @@ const CHECK_BYTES = 4;
 /** A ticket is pasted, typed from paper and drawn as a QR code: it stays short. */
 export const TICKET_ADDRESSES_MAX = 8;
 export const ADDRESS_LENGTH_MAX = 200;
-const TICKET_TITLE_MAX = 80;
+const TICKET_TITLE_BYTES_MAX = 120;
 /** About twice what the limits above allow. Text longer than this is not looked at. */
 const TEXT_LENGTH_MAX = 8192;
 
@@ -72,7 +81,7 @@ export function formatTicket(ticket: Ticket): string {
     ticket.addresses.filter(isAddress).slice(0, TICKET_ADDRESSES_MAX),
     keyFromPeer(ticket.inviter),
     asBytes(ticket.seed, SEED_BYTES),
-    oneLine(ticket.title, TICKET_TITLE_MAX),
+    oneLine(ticket.title, TICKET_TITLE_BYTES_MAX),
     ticket.expiresMs,
   ]);
   return PREFIX + base32(concat(body, checksum(body)));
@@ -122,7 +131,7 @@ function decodeTicket(body: Uint8Array): Ticket {
     addresses: readAddresses(addresses, TICKET_ADDRESSES_MAX),
     inviter: peerFromKey(asBytes(inviter, KEY_BYTES)),
     seed: asBytes(seed, SEED_BYTES).slice(),
-    title: oneLine(asText(title), TICKET_TITLE_MAX),
+    title: oneLine(asText(title), TICKET_TITLE_BYTES_MAX),
     expiresMs: orNull(expires, (ms) => asInteger(ms)),
   };
 }

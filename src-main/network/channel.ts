@@ -15,7 +15,7 @@ const HANDSHAKE_MS = 10_000;
 const PINGS_MAX = 32;
 
 /** Why a channel ended. */
-export type CloseReason = 'closed' | 'silent' | 'misbehaved';
+export type CloseReason = 'closed' | 'cut' | 'silent' | 'misbehaved';
 
 /** What a channel needs of the link that it belongs to. */
 export interface ChannelHost {

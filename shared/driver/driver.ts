@@ -1,0 +1,281 @@
+import { assert, unreachable } from '../base/assert.ts';
+import type { Cbor } from '../base/cbor.ts';
+import { type Incarnation, type PeerId, type Slot, slot } from '../base/ids.ts';
+import type { KvOp, KvReader } from '../base/kv.ts';
+import { type Ballot, encodeBallot } from '../consensus/ballot.ts';
+import type { Core } from '../consensus/core.ts';
+import type { Effect, Input } from '../consensus/io.ts';
+import type { Message } from '../consensus/messages.ts';
+import type { HashPayload, Value } from '../consensus/value.ts';
+import { decodeDigest, decodeLogRecord, digestKey, logKey, logOps, sealOp } from './layout.ts';
+import type { Overlay } from './overlay.ts';
+
+/** What the driver drives above the core: the state machine and the author's own commands. */
+export interface Application {
+  /** The last slot that the state machine has applied, as its records say. */
+  readonly applied: Slot;
+  /** Own commands wait to be signed and saved. */
+  hasWork(): boolean;
+  /** Before the turn's inputs. What comes back is in this turn's batch, so it is saved when `persisted` is called. */
+  beginTurn(nowMs: number): readonly KvOp[];
+  /** The next value for a free slot, while this peer leads. `afterPersist`: it holds commands that this turn's batch is still to save. */
+  nextValue(nowMs: number): { readonly value: Value; readonly afterPersist: boolean } | null;
+  /** The turn's batch is on the disk. */
+  persisted(): void;
+  /** In order, every slot once. What comes back joins the next batch, together with the prefix. */
+  apply(at: Slot, value: Value, digest: Uint8Array): readonly KvOp[];
+  /** All of the turn's commits are applied. */
+  turnApplied(): void;
+  onLeader(leader: PeerId | null, ballot: Ballot | null, self: boolean): void;
+  onBarrier(id: number, at: Slot): void;
+  /** A stored value can't be read; somebody else will have to serve it. */
+  onDamage(key: string, error: unknown): void;
+  /** The number of the last own command that is on its way to the disk with this batch; 0 where there is none. */
+  readonly lastOwnSeq: number;
+}
+
+export interface Outgoing {
+  readonly to: readonly PeerId[];
+  readonly message: Message;
+}
+
+/** One atomic batch and what the mark says after it. */
+export interface TurnWrite {
+  readonly ops: readonly KvOp[];
+  /** `[slot, ballot, value hash]` of everything accepted above the prefix. */
+  readonly accepted: readonly Cbor[];
+  readonly promise: Cbor;
+  readonly lastOwnSeq: number;
+}
+
+export interface Turn {
+  /** May leave before the write. */
+  readonly send: readonly Outgoing[];
+  /** Null: nothing has to reach the disk in this turn. */
+  readonly write: TurnWrite | null;
+}
+
+const INPUTS_PER_TURN_MAX = 512;
+/** Records that nothing speaks of yet (applied state, the prefix) ride with the next batch; so much of it is a batch of its own. Bytes. */
+const LAZY_BYTES_MAX = 1024 * 1024;
+/** One answer to a Fetch. Bytes of values (a larger one goes alone), and values. */
+const SERVE_BYTES_MAX = 256 * 1024;
+const SERVE_VALUES_MAX = 256;
+const REPLAY_PER_TURN = 256;
+
+/**
+ * Turns the core's effects into ordered batches: persist, then send, then apply. Sans-I/O, so that the order that the simulator checks is the
+ * order that production runs. The caller loops: `begin`, send `turn.send`, write `turn.write` with its mark, `finish`, send what that returns.
+ * All inputs that came meanwhile share the next turn, and so one write (group commit).
+ */
+export class Driver {
+  readonly #core: Core;
+  readonly #app: Application;
+  readonly #self: PeerId;
+  readonly #incarnation: Incarnation;
+  readonly #overlay: Overlay;
+  readonly #hash: HashPayload;
+  #inputs: Input[] = [];
+  #underWay: { turn: Turn; effects: readonly Effect[]; ops: readonly KvOp[] } | null = null;
+  /** Own commands are among what waits, so this turn writes. */
+  #ownSaved = false;
+  /** Slots up to here were chosen before the start; those not yet applied are replayed first. */
+  readonly #replayUpTo: Slot;
+
+  constructor(init: {
+    readonly core: Core;
+    readonly app: Application;
+    readonly self: PeerId;
+    readonly incarnation: Incarnation;
+    readonly overlay: Overlay;
+    readonly hash: HashPayload;
+  }) {
+    this.#core = init.core;
+    this.#app = init.app;
+    this.#self = init.self;
+    this.#incarnation = init.incarnation;
+    this.#overlay = init.overlay;
+    this.#hash = init.hash;
+    this.#replayUpTo = init.core.prefix;
+  }
+
+  enqueue(input: Input): void {
+    this.#inputs.push(input);
+  }
+
+  get queuedInputs(): number {
+    return this.#inputs.length;
+  }
+
+  /** Something to do, and no turn under way. */
+  get isReady(): boolean {
+    return this.#underWay === null && (this.#inputs.length > 0 || this.#app.hasWork() || this.#mustReplay);
+  }
+
+  get #mustReplay(): boolean {
+    return this.#app.applied < this.#replayUpTo;
+  }
+
+  /** Starts a turn. @param nowMs the wall clock, for people to read. @throws InvariantError: the group must stop. */
+  begin(nowMs: number): Turn {
+    assert(this.#underWay === null, 'one turn at a time');
+    const effects: Effect[] = this.#mustReplay ? this.#replay() : this.#stepAll(nowMs);
+    const send: Outgoing[] = [];
+    let hasToPersist = false;
+    for (const e of effects) {
+      switch (e.type) {
+        case 'persist':
+          this.#overlay.add(logOps(e.op));
+          // A promise or an acceptance is what others will count on; the rest follows from values that a quorum holds.
+          if (e.op.type === 'promise' || e.op.type === 'accept') hasToPersist = true;
+          break;
+        case 'send':
+          send.push(e);
+          break;
+        case 'sendAfterPersist':
+          hasToPersist ||= !this.#overlay.isEmpty;
+          break;
+        case 'serve': {
+          const message = this.#serve(e.from);
+          if (message) send.push({ to: [e.to], message });
+          break;
+        }
+        case 'commit':
+        case 'leader':
+        case 'barrier':
+          break;
+        default:
+          unreachable(e);
+      }
+    }
+    hasToPersist ||= this.#ownSaved || this.#overlay.waitingBytes > LAZY_BYTES_MAX;
+    const ops = hasToPersist && !this.#overlay.isEmpty ? this.#overlay.take() : [];
+    const write = ops.length > 0 ? this.#turnWrite(ops) : null;
+    this.#ownSaved = false;
+    const turn: Turn = { send, write };
+    this.#underWay = { turn, effects, ops };
+    return turn;
+  }
+
+  #stepAll(nowMs: number): Effect[] {
+    const own = this.#app.beginTurn(nowMs);
+    if (own.length > 0) {
+      this.#overlay.add(own.map(sealOp));
+      this.#ownSaved = true;
+    }
+    const effects: Effect[] = [];
+    const step = (input: Input): void => {
+      for (const effect of this.#core.step(input)) {
+        effects.push(effect);
+        if (effect.type === 'leader') this.#app.onLeader(effect.leader, effect.ballot, effect.self);
+      }
+    };
+    const inputs = this.#inputs;
+    this.#inputs = inputs.length > INPUTS_PER_TURN_MAX ? inputs.splice(INPUTS_PER_TURN_MAX) : [];
+    for (const input of inputs) step(input);
+    while (this.#core.room() > 0) {
+      const next = this.#app.nextValue(nowMs);
+      if (next === null) break;
+      step({ type: 'propose', ...next });
+    }
+    step({ type: 'turn-end' });
+    return effects;
+  }
+
+  #turnWrite(ops: readonly KvOp[]): TurnWrite {
+    return {
+      ops,
+      accepted: [...this.#core.accepted].map(([at, a]) => [at, encodeBallot(a.ballot), a.value.hash]),
+      promise: encodeBallot(this.#core.promised),
+      lastOwnSeq: this.#app.lastOwnSeq,
+    };
+  }
+
+  /** The turn's write is on the disk, the mark too. Returns what may be said now. @throws InvariantError */
+  finish(): readonly Outgoing[] {
+    const underWay = this.#underWay;
+    assert(underWay !== null, 'a turn is under way');
+    this.#underWay = null;
+    this.#overlay.landed(underWay.ops);
+    const send: Outgoing[] = [];
+    this.#app.persisted();
+    for (const e of underWay.effects) {
+      if (e.type !== 'sendAfterPersist') continue;
+      const others = e.to.filter((peer) => peer !== this.#self);
+      if (others.length < e.to.length) this.#inputs.push(selfInput(this.#self, this.#incarnation, e.message));
+      if (others.length > 0) send.push({ to: others, message: e.message });
+    }
+    for (const e of underWay.effects) {
+      if (e.type === 'commit') this.#overlay.add(this.#app.apply(e.slot, e.value, e.digest).map(sealOp));
+      else if (e.type === 'barrier') this.#app.onBarrier(e.id, e.slot);
+    }
+    this.#app.turnApplied();
+    return send;
+  }
+
+  /** Chosen before the start, applied or not: the state machine's records say how far it came. */
+  #replay(): Effect[] {
+    const effects: Effect[] = [];
+    const last = Math.min(this.#replayUpTo, this.#app.applied + REPLAY_PER_TURN);
+    for (let at = this.#app.applied + 1; at <= last; at++) {
+      const { value, digest } = this.#read(slot(at));
+      effects.push({ type: 'commit', slot: slot(at), value, digest });
+    }
+    return effects;
+  }
+
+  /** @throws RecordError, FormatError */
+  #read(at: Slot): { value: Value; digest: Uint8Array } {
+    const record = this.#overlay.get(logKey(at));
+    const digest = this.#overlay.get(digestKey(at));
+    if (!record || !digest) throw new MissingValueError(at);
+    return {
+      value: decodeLogRecord(logKey(at), record, this.#hash).value,
+      digest: decodeDigest(digestKey(at), digest),
+    };
+  }
+
+  #serve(from: Slot): Message | null {
+    const values: Value[] = [];
+    const prefix = this.#core.prefix;
+    let bytes = 0;
+    let digest: Uint8Array | null = null;
+    for (let at = from as number; at <= prefix && values.length < SERVE_VALUES_MAX; at++) {
+      try {
+        const read = this.#read(slot(at));
+        if (bytes > 0 && bytes + read.value.bytes.length > SERVE_BYTES_MAX) break;
+        bytes += read.value.bytes.length;
+        values.push(read.value);
+        digest = read.digest;
+      } catch (error) {
+        this.#app.onDamage(logKey(at), error);
+        break;
+      }
+    }
+    return digest === null ? null : { type: 'values', from, values, digest, prefix };
+  }
+}
+
+/** A slot of the chosen prefix has no record. */
+export class MissingValueError extends Error {
+  override readonly name = 'MissingValueError';
+  readonly slot: Slot;
+  constructor(at: Slot) {
+    super(`the chosen value of slot ${at} is missing`);
+    this.slot = at;
+  }
+}
+
+function selfInput(from: PeerId, incarnation: Incarnation, message: Message): Input {
+  return { type: 'message', from, incarnation, message };
+}
+
+/** Reads the layers' records through the overlay, opened. */
+export function recordsOf(overlay: KvReader, open: (key: string, record: Uint8Array) => Uint8Array): KvReader {
+  return {
+    get(key) {
+      const record = overlay.get(key);
+      return record === undefined ? undefined : open(key, record);
+    },
+  };
+}

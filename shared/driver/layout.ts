@@ -1,0 +1,107 @@
+import { asArray, asBytes, asInteger, type Cbor, decodeCbor, encodeCbor, orNull } from '../base/cbor.ts';
+import { type Slot, slot } from '../base/ids.ts';
+import type { KvOp } from '../base/kv.ts';
+import { type Ballot, decodeBallot, encodeBallot } from '../consensus/ballot.ts';
+import {
+  type Configuration,
+  decodeConfiguration,
+  encodeConfiguration,
+  type InForce,
+} from '../consensus/configuration.ts';
+import type { LogOp } from '../consensus/io.ts';
+import { decodeValue, type HashPayload, type Value } from '../consensus/value.ts';
+import { numberKey, seal, unseal } from './records.ts';
+
+/**
+ * Where the consensus keeps what in a store. Every record is sealed (version, CRC-32C over key and bytes).
+ *
+ *   m/promise     the highest ballot promised
+ *   m/prefix      [slot, digest] of the chosen prefix
+ *   m/blocked     the first slot governed by a configuration that this version can't read
+ *   l/<slot>      [ballot or null, value]: accepted under that ballot; up to the prefix, the chosen value
+ *   d/<slot>      the digest at a chosen slot
+ *   c/<slot>      a configuration with force, by the slot where it was chosen
+ *
+ * Beside them stand the journal's `t/…`, the state machine's `s/…`, and the outbox' `o/…` and `x/…`.
+ */
+export const PROMISE_KEY = 'm/promise';
+export const PREFIX_KEY = 'm/prefix';
+export const BLOCKED_KEY = 'm/blocked';
+export const logKey = (at: number): string => numberKey('l/', at);
+export const digestKey = (at: number): string => numberKey('d/', at);
+export const configurationKey = (at: number): string => numberKey('c/', at);
+
+export const RECORD_VERSION = 1;
+
+const put = (key: string, payload: Uint8Array): KvOp => ({
+  type: 'put',
+  key,
+  value: seal(key, RECORD_VERSION, payload),
+});
+
+/** Seals the writes of the layers above, which know nothing of records. */
+export function sealOp(op: KvOp): KvOp {
+  return op.type === 'del' ? op : put(op.key, op.value);
+}
+
+export function logOps(op: LogOp): readonly KvOp[] {
+  switch (op.type) {
+    case 'promise':
+      return [put(PROMISE_KEY, encodeCbor(encodeBallot(op.ballot)))];
+    case 'accept':
+      return [put(logKey(op.slot), encodeLogRecord(op.ballot, op.value))];
+    case 'choose': {
+      const ops = [put(digestKey(op.slot), op.digest), put(PREFIX_KEY, encodeCbor([op.slot, op.digest]))];
+      if (op.value !== null) ops.push(put(logKey(op.slot), encodeLogRecord(null, op.value)));
+      return ops;
+    }
+    case 'in-force':
+      return [put(configurationKey(op.inForce.slot), encodeCbor(encodeConfiguration(op.inForce.configuration)))];
+    case 'blocked':
+      return [put(BLOCKED_KEY, encodeCbor(op.from))];
+  }
+}
+
+function encodeLogRecord(ballot: Ballot | null, value: Value): Uint8Array {
+  return encodeCbor([encodeBallot(ballot), value.bytes]);
+}
+
+export interface LogRecord {
+  /** Null where the value was learned, not accepted. */
+  readonly ballot: Ballot | null;
+  readonly value: Value;
+}
+
+const payloadOf = (key: string, record: Uint8Array): Uint8Array => unseal(key, record, RECORD_VERSION).payload;
+const cborOf = (key: string, record: Uint8Array): Cbor => decodeCbor(payloadOf(key, record));
+
+/** All of these throw RecordError or FormatError where the record is damaged. */
+export function decodeLogRecord(key: string, record: Uint8Array, hash: HashPayload): LogRecord {
+  const [ballot, value] = asArray(cborOf(key, record), 2);
+  return { ballot: orNull(ballot, decodeBallot), value: decodeValue(asBytes(value), hash) };
+}
+
+export function decodePromise(record: Uint8Array): Ballot {
+  return decodeBallot(cborOf(PROMISE_KEY, record));
+}
+
+export function decodePrefix(record: Uint8Array): { prefix: Slot; digest: Uint8Array } {
+  const [at, digest] = asArray(cborOf(PREFIX_KEY, record), 2);
+  return { prefix: slot(asInteger(at)), digest: asBytes(digest, 32) };
+}
+
+export function decodeBlocked(record: Uint8Array): Slot {
+  return slot(asInteger(cborOf(BLOCKED_KEY, record)));
+}
+
+export function decodeDigest(key: string, record: Uint8Array): Uint8Array {
+  return asBytes(payloadOf(key, record), 32);
+}
+
+export function decodeInForce(at: Slot, alpha: number, record: Uint8Array): InForce {
+  const configuration: Configuration = decodeConfiguration(cborOf(configurationKey(at), record));
+  return { slot: at, from: slot(at + alpha), configuration };
+}
+
+/** A record of the layers above. */
+export const openRecord = payloadOf;
