@@ -20,6 +20,7 @@ export function encodeCbor(value: Cbor): Uint8Array {
  */
 export function decodeCbor(bytes: Uint8Array): Cbor {
   let value: Cbor;
+  let again: Uint8Array;
   try {
     value = decode(bytes, {
       allowIndefinite: false,
@@ -30,10 +31,11 @@ export function decodeCbor(bytes: Uint8Array): Cbor {
       strict: true,
       rejectDuplicateMapKeys: true,
     }) as Cbor;
+    again = encodeCbor(value);
   } catch (error) {
     throw new FormatError(`not CBOR: ${error instanceof Error ? error.message : String(error)}`);
   }
-  if (!equal(encodeCbor(value), bytes)) throw new FormatError('not deterministic CBOR');
+  if (!equal(again, bytes)) throw new FormatError('not deterministic CBOR');
   return value;
 }
 

@@ -1,7 +1,9 @@
 import { assert } from '../base/assert.ts';
-import { equal } from '../base/bytes.ts';
+import { concat, equal } from '../base/bytes.ts';
+import { encodeCbor } from '../base/cbor.ts';
+import { hashFor } from '../base/hash.ts';
 import { type Incarnation, type PeerId, type Slot, slot } from '../base/ids.ts';
-import { type Ballot, compareBallots, sameBallot, showBallot } from './ballot.ts';
+import { type Ballot, compareBallots, encodeBallot, sameBallot, showBallot } from './ballot.ts';
 import { isVoter } from './configuration.ts';
 import { PROMISE_PART_BYTES } from './constants.ts';
 import type { Effect } from './io.ts';
@@ -69,6 +71,10 @@ export class Acceptor {
       (parts[parts.length - 1] as AcceptedValue[]).push(row);
       bytes += row.value.bytes.length;
     }
+    const listing = hashFor(
+      'value',
+      ...rows.map((row) => concat(encodeCbor([row.slot, encodeBallot(row.ballot)]), row.value.hash)),
+    ).slice(0, 8);
     parts.forEach((part, i) => {
       this.#reply(to, {
         type: 'promise',
@@ -76,6 +82,7 @@ export class Acceptor {
         configuration: m.configuration,
         floor: prefix,
         digest,
+        listing,
         part: i,
         parts: parts.length,
         accepted: part,

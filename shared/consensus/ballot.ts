@@ -17,6 +17,9 @@ export interface Ballot {
   readonly incarnation: Incarnation;
 }
 
+/** Higher rounds are refused where they come in, so that nobody can use them up for the others. */
+export const ROUND_MAX: number = 2 ** 48;
+
 /** Negative, zero or positive. `null`, no ballot at all, is below every ballot. */
 export function compareBallots(a: Ballot | null, b: Ballot | null): number {
   if (a === b) return 0;
@@ -38,7 +41,7 @@ export function encodeBallot(b: Ballot | null): Cbor {
 export function decodeBallot(value: Cbor | undefined): Ballot {
   const [round, peer, incarnation] = asArray(value, 3);
   return {
-    round: asInteger(round, 1),
+    round: asInteger(round, 1, ROUND_MAX - 1),
     peer: peerFromKey(asBytes(peer, 32)),
     incarnation: incarnationFromBytes(asBytes(incarnation, 16)),
   };

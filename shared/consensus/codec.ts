@@ -52,6 +52,7 @@ function fields(m: Message): Cbor[] {
         m.configuration,
         m.floor,
         m.digest,
+        m.listing,
         m.part,
         m.parts,
         m.accepted.map((a) => [a.slot, encodeBallot(a.ballot), a.value.bytes]),
@@ -119,17 +120,18 @@ export function decodeMessage(bytes: Uint8Array, hash: HashPayload): Message {
         transferFrom: orNull(f[3], decodeBallot),
       };
     case TYPES.promise: {
-      need(7);
-      const parts = asInteger(f[5], 1, LISTED_MAX);
+      need(8);
+      const parts = asInteger(f[6], 1, LISTED_MAX);
       return {
         type: 'promise',
         ballot: decodeBallot(f[0]),
         configuration: asSlot(f[1]),
         floor: asSlot(f[2]),
         digest: asHash(f[3]),
-        part: asInteger(f[4], 0, parts - 1),
+        listing: asBytes(f[4], 8),
+        part: asInteger(f[5], 0, parts - 1),
         parts,
-        accepted: asList(f[6], LISTED_MAX).map((row) => {
+        accepted: asList(f[7], LISTED_MAX).map((row) => {
           const [at, ballot, value] = asArray(row, 3);
           return { slot: asOpenSlot(at), ballot: decodeBallot(ballot), value: decodeValue(asBytes(value), hash) };
         }),

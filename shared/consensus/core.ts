@@ -3,7 +3,7 @@ import { EMPTY } from '../base/bytes.ts';
 import type { Incarnation, PeerId, Slot } from '../base/ids.ts';
 import { Acceptor } from './acceptor.ts';
 import { type Ballot, compareBallots, sameBallot, showBallot } from './ballot.ts';
-import { type Configuration, count, type InForce } from './configuration.ts';
+import { type Configuration, count, type InForce, isVoter } from './configuration.ts';
 import { HEARTBEAT_TICKS, SLOW_HEARTBEAT_TICKS, STALL_REST_TICKS } from './constants.ts';
 import { Election } from './election.ts';
 import type { Effect, Input } from './io.ts';
@@ -58,6 +58,7 @@ export class Core {
   #now = 0;
   #members: readonly PeerId[] = [];
   #note: Uint8Array = EMPTY;
+  #mayLead = true;
   #lastLeader: { peer: PeerId; ballot: Ballot } | null = null;
   /** The prefix that the last Accept or Commit of this turn's leader told. */
   #toldWatermark = 0;
@@ -86,7 +87,8 @@ export class Core {
       this.#ledger,
       init.votes,
       {
-        hearsLeaderBut: (but, transferFrom) => this.#proposer.leads || this.#election.hearsLeaderBut(but, transferFrom),
+        hearsLeaderBut: (but, transferFrom) =>
+          (this.#proposer.leads && !this.#proposer.handingOver) || this.#election.hearsLeaderBut(but, transferFrom),
         watermark: (from, ballot, watermark) => this.#learner.onWatermark(from, ballot, watermark, null),
         fetch: (from) => this.#learner.fetchFrom(from),
       },
@@ -104,6 +106,7 @@ export class Core {
           this.#learner.fetchFrom(from);
         },
         becameLeader: () => this.#beat(true),
+        barrierReached: (id, at) => this.#barrierReached(id, at),
         steppedDown: (reason) => this.#steppedDown(reason),
       },
       emit,
@@ -144,6 +147,10 @@ export class Core {
       case 'note':
         this.#note = input.note;
         break;
+      case 'may-lead':
+        this.#mayLead = input.may;
+        if (!input.may) this.#startHandOver(null);
+        break;
       case 'turn-end':
         this.#turnEnd();
         break;
@@ -160,6 +167,13 @@ export class Core {
   }
   get digest(): Uint8Array {
     return this.#ledger.digest;
+  }
+  /** The newest with force. */
+  get configuration(): Configuration {
+    return this.#ledger.history.newest.configuration;
+  }
+  window(): readonly InForce[] {
+    return this.#ledger.window();
   }
   get promised(): Ballot | null {
     return this.#ledger.promised;
@@ -185,7 +199,7 @@ export class Core {
     const present = count(next as Configuration, (v) => {
       if (v.peer === this.#ledger.self.peer) return true;
       const beat = this.#election.beatOf(v.peer);
-      return beat !== null && this.#election.linked(v.peer) && beat.votes && beat.prefix >= prefix - history.alpha;
+      return beat !== null && this.#election.canAnswer(v) && beat.prefix >= prefix - history.alpha;
     });
     if (present < Math.max(next.q1, next.q2)) return 'the new voters are not all here and caught up';
     return null;
@@ -220,7 +234,7 @@ export class Core {
       case 'prepare':
         return this.#acceptor.onPrepare(from, incarnation, m);
       case 'promise':
-        this.#learner.announce(from, m.floor);
+        this.#learner.announce(from, m.floor, m.digest);
         return this.#proposer.onPromise(from, incarnation, m);
       case 'accept':
         this.#yieldTo(m.ballot);
@@ -230,13 +244,13 @@ export class Core {
       case 'nack':
         return this.#proposer.onNack(from, m);
       case 'behind':
-        this.#learner.announce(from, m.prefix);
+        this.#learner.announce(from, m.prefix, m.digest);
         return this.#proposer.onBehind(from, m);
       case 'commit':
         this.#yieldTo(m.ballot);
         return this.#learner.onWatermark(from, m.ballot, m.watermark, m.digest);
       case 'heartbeat':
-        return this.#onHeartbeat(from, m);
+        return this.#onHeartbeat(from, incarnation, m);
       case 'fetch':
         return this.#learner.onFetch(from, m);
       case 'values':
@@ -247,21 +261,20 @@ export class Core {
       case 'barrier':
         return this.#proposer.onBarrier({ from, id: m.id });
       case 'barrier-reached':
-        if (this.#barriersAsked.delete(m.id)) this.#effects.push({ type: 'barrier', id: m.id, slot: m.slot });
-        return;
+        return this.#barrierReached(m.id, m.slot);
       default:
         unreachable(m);
     }
   }
 
-  #onHeartbeat(from: PeerId, m: Heartbeat): void {
+  #onHeartbeat(from: PeerId, incarnation: Incarnation, m: Heartbeat): void {
     const before = this.#election.beatOf(from);
-    this.#election.onHeartbeat(from, m);
+    this.#election.onHeartbeat(from, incarnation, m);
     if (m.leading !== null) {
       this.#yieldTo(m.leading);
       this.#learner.onWatermark(from, m.leading, m.prefix, m.digest);
     } else {
-      this.#learner.announce(from, m.prefix);
+      this.#learner.announce(from, m.prefix, m.digest);
     }
     if (before === null) this.#proposer.resendTo(from);
     else this.#proposer.onProgress(from, m.prefix);
@@ -287,9 +300,8 @@ export class Core {
     this.#learner.tick(this.#now);
     this.#proposer.tick(this.#now, (peer) => this.#election.isHeard(peer));
     this.#watchLeadership();
-    if (this.#proposer.ballot === null && !this.#learner.isBehind && this.#election.mayCampaign()) {
-      this.#proposer.campaign(null);
-    }
+    const ready = this.#mayLead && !this.#learner.isBehind;
+    if (ready && this.#proposer.ballot === null && this.#election.mayCampaign()) this.#proposer.campaign(null);
     this.#beat(false);
     this.#noteLeader();
     for (const [id, asked] of this.#barriersAsked) {
@@ -306,7 +318,8 @@ export class Core {
     if (!this.#election.hearsLeaderQuorums(this.#ledger.window(), isPrepared)) {
       return this.#proposer.stepDown('a quorum is not heard any more');
     }
-    if (this.#proposer.isRetired) this.#startHandOver(null);
+    if (this.#proposer.isRetired || this.#isBlocked) this.#startHandOver(null);
+    if (this.#isBlocked && this.#successor() === null) return this.#proposer.stepDown('a change needs a newer version');
     if (!this.#proposer.handingOver) return;
     if (this.#proposer.idle || this.#now - this.#handOverSinceTick >= SLOW_HEARTBEAT_TICKS) this.#finishHandOver();
   }
@@ -320,13 +333,19 @@ export class Core {
     if (this.#proposer.idle) this.#finishHandOver();
   }
 
-  /** The voter of the newest configuration that is linked, not a witness, and furthest along; the wished-for one where it qualifies. */
+  /** A configuration was chosen that this version can't read, so it must not lead. */
+  get #isBlocked(): boolean {
+    return this.#ledger.blockedFrom !== null;
+  }
+
+  /** A voter all over the window that can answer, is no witness, and is furthest along; the wished-for one where it qualifies. */
   #successor(): PeerId | null {
-    const { history, self } = this.#ledger;
-    const able = history.newest.configuration.voters
-      .filter((v) => !v.witness && v.peer !== self.peer && this.#election.linked(v.peer))
+    const { self } = this.#ledger;
+    const window = this.#ledger.window();
+    const able = (window[0] as InForce).configuration.voters
+      .filter((v) => !v.witness && v.peer !== self.peer && this.#election.canAnswer(v))
+      .filter((v) => window.every(({ configuration: c }) => isVoter(c, v.peer, v.incarnation)))
       .map((v) => ({ peer: v.peer, beat: this.#election.beatOf(v.peer) }))
-      .filter(({ beat }) => beat?.votes)
       .sort((a, b) => (b.beat?.prefix ?? 0) - (a.beat?.prefix ?? 0));
     if (this.#handOverTo !== null) return able.some((v) => v.peer === this.#handOverTo) ? this.#handOverTo : null;
     return able[0]?.peer ?? null;
@@ -335,17 +354,18 @@ export class Core {
   #finishHandOver(): void {
     const to = this.#successor();
     const ballot = this.#proposer.ballot;
-    if (to === null || ballot === null) return;
+    if (to === null || ballot === null) return this.#proposer.cancelHandOver();
     this.#tellWatermark();
     this.#effects.push({ type: 'sendAfterPersist', to: [to], message: { type: 'transfer', ballot } });
     this.#proposer.stepDown('leadership was handed over');
   }
 
   #onTransfer(from: PeerId, ballot: Ballot): void {
-    const window = this.#ledger.window();
-    const newest = window[window.length - 1] as InForce;
-    const own = newest.configuration.voters.find((v) => v.peer === this.#ledger.self.peer);
-    if (!this.#votes || !own || own.witness || ballot.peer !== from || this.#proposer.ballot !== null) return;
+    const { self, history } = this.#ledger;
+    const own = history.newest.configuration.voters.find((v) => v.peer === self.peer);
+    if (!own || own.witness || own.incarnation !== self.incarnation) return;
+    if (!this.#votes || !this.#mayLead || this.#isBlocked) return;
+    if (ballot.peer !== from || this.#proposer.ballot !== null) return;
     this.#ledger.see(ballot);
     this.#proposer.campaign(ballot);
   }
@@ -359,6 +379,10 @@ export class Core {
     this.#noteLeader();
   }
 
+  #barrierReached(id: number, at: Slot): void {
+    if (this.#barriersAsked.delete(id)) this.#effects.push({ type: 'barrier', id, slot: at });
+  }
+
   #askBarrier(id: number): void {
     if (this.#proposer.leads) this.#proposer.onBarrier({ from: null, id });
     else if (this.#lastLeader !== null) {
@@ -370,7 +394,6 @@ export class Core {
     this.#proposer.turnEnd();
     this.#acceptor.turnEnd();
     if (this.#proposer.leads) this.#tellWatermark();
-    for (const e of this.#effects) if (e.type === 'barrier') this.#barriersAsked.delete(e.id);
     this.#noteLeader();
   }
 
@@ -395,7 +418,7 @@ export class Core {
     const isVoter = voters.has(this.#ledger.self.peer);
     const to = this.#members.filter((peer) => now || slow || this.#proposer.leads || (isVoter && voters.has(peer)));
     if (to.length === 0) return;
-    const { promised, prefix, digest } = this.#ledger;
+    const { promised, prefix, digest, blockedFrom } = this.#ledger;
     // It speaks of a promise and of what is held, so it leaves after the disk has them.
     this.#effects.push({
       type: 'sendAfterPersist',
@@ -409,7 +432,7 @@ export class Core {
         prefix,
         digest,
         durable: prefix,
-        votes: this.#votes,
+        votes: this.#votes && !(blockedFrom !== null && prefix + 1 >= blockedFrom),
         note: this.#note,
       },
     });

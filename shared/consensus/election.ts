@@ -1,12 +1,13 @@
-import type { PeerId, Slot } from '../base/ids.ts';
+import type { Incarnation, PeerId, Slot } from '../base/ids.ts';
 import { type Ballot, sameBallot } from './ballot.ts';
-import { type Configuration, count, type InForce } from './configuration.ts';
+import { type Configuration, count, type InForce, type Voter } from './configuration.ts';
 import { BACKOFF_TICKS, SUSPICION_TICKS } from './constants.ts';
 import type { Ledger } from './ledger.ts';
 import type { Heartbeat } from './messages.ts';
 
 interface Heard {
   readonly tick: number;
+  readonly incarnation: Incarnation;
   readonly beat: Heartbeat;
 }
 
@@ -36,10 +37,14 @@ export class Election {
     return Math.floor(this.#random() * (BACKOFF_TICKS + 1));
   }
 
-  onHeartbeat(from: PeerId, beat: Heartbeat): void {
-    this.#heard.set(from, { tick: this.#now, beat });
+  onHeartbeat(from: PeerId, incarnation: Incarnation, beat: Heartbeat): void {
+    this.#heard.set(from, { tick: this.#now, incarnation, beat });
     this.#ledger.see(beat.promised);
-    if (beat.leading !== null || beat.hearsLeader !== null) this.#quietSinceTick = this.#now;
+    if (beat.leading !== null) this.#quietSinceTick = this.#now;
+    // A neighbour's leader holds this peer back while the neighbour says so; its silence was waited for there already.
+    else if (beat.hearsLeader !== null) {
+      this.#quietSinceTick = Math.max(this.#quietSinceTick, this.#now - SUSPICION_TICKS);
+    }
   }
 
   tick(now: number): void {
@@ -67,14 +72,17 @@ export class Election {
     return peer === self.peer || (this.beatOf(peer)?.hears.includes(self.peer) ?? false);
   }
 
-  /** Linked, and its store is sound, so it can answer as an acceptor. */
-  #canAnswer(peer: PeerId): boolean {
-    if (peer === this.#ledger.self.peer) return this.#votes;
-    return this.linked(peer) && (this.beatOf(peer)?.votes ?? false);
+  /** Linked, under the incarnation that the configuration names, and its store is sound: it can answer as that acceptor. */
+  canAnswer({ peer, incarnation }: Voter): boolean {
+    const { self } = this.#ledger;
+    if (peer === self.peer) return this.#votes && incarnation === self.incarnation;
+    return (
+      this.linked(peer) && (this.beatOf(peer)?.votes ?? false) && this.#heard.get(peer)?.incarnation === incarnation
+    );
   }
 
   reachable(c: Configuration): number {
-    return count(c, (v) => this.#canAnswer(v.peer));
+    return count(c, (v) => this.canAnswer(v));
   }
 
   /** Both quorums of every configuration in the window can answer. */
@@ -122,7 +130,7 @@ export class Election {
     // Whoever leads proposes in the open slots, so it must be a voter in the configuration that governs the first of them.
     const own = (window[0] as InForce).configuration.voters.find((v) => v.peer === self.peer);
     if (!own || own.witness || own.incarnation !== self.incarnation) return false;
-    if (!this.hearsQuorums(window)) return false;
+    if (!this.hearsQuorums(window) || this.hearsLeaderBut(self.peer, null)) return false;
     const alone = window.every(({ configuration: c }) => c.voters.length === 1);
     return alone || this.#now - this.#quietSinceTick >= SUSPICION_TICKS + this.#backoffTicks;
   }

@@ -28,6 +28,8 @@ export type Input =
   | { readonly type: 'connection'; readonly peer: PeerId; readonly connected: boolean }
   /** The note for the next heartbeats. */
   | { readonly type: 'note'; readonly note: Uint8Array }
+  /** Whether this peer may lead: not while it can't apply what it would have to judge. */
+  | { readonly type: 'may-lead'; readonly may: boolean }
   /** The last input of a driver turn: what can be said once per turn is said now. */
   | { readonly type: 'turn-end' };
 

@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts';
 import { equal } from '../base/bytes.ts';
 import type { PeerId, Slot } from '../base/ids.ts';
 import { type Ballot, sameBallot } from './ballot.ts';
-import { FETCH_TICKS, LAG_TICKS } from './constants.ts';
+import { FETCH_FAILURES_MAX, FETCH_TICKS, LAG_TICKS } from './constants.ts';
 import type { Effect } from './io.ts';
 import { type Ledger, nextDigest } from './ledger.ts';
 import type { Fetch, Values } from './messages.ts';
@@ -26,6 +26,8 @@ export class Learner {
   #underWay: { readonly from: PeerId; readonly slot: Slot; readonly sinceTick: number } | null = null;
   #now = 0;
   #behindSinceTick: number | null = null;
+  /** Fetches in a row that brought nothing. */
+  #failures = 0;
 
   constructor(ledger: Ledger, around: LearnerSurroundings, emit: (effect: Effect) => void) {
     this.#ledger = ledger;
@@ -47,13 +49,13 @@ export class Learner {
       if (!held || !sameBallot(held.ballot, ballot)) break;
       this.#around.choose(held.value);
     }
-    if (digest !== null) this.#compare(from, watermark, digest);
-    this.announce(from, watermark);
+    this.announce(from, watermark, digest);
     if (this.#ledger.prefix < watermark) this.fetchFrom(from);
   }
 
   /** `from` holds the committed log up to `prefix`. */
-  announce(from: PeerId, prefix: Slot): void {
+  announce(from: PeerId, prefix: Slot, digest: Uint8Array | null = null): void {
+    if (digest !== null) this.#compare(from, prefix, digest);
     if (prefix > (this.#announced.get(from) ?? 0)) this.#announced.set(from, prefix);
   }
 
@@ -91,8 +93,10 @@ export class Learner {
     }
     if (!equal(digest, m.digest)) {
       this.#announced.delete(from);
+      this.#failures++;
       return;
     }
+    this.#failures = 0;
     for (const value of fresh) this.#around.choose(value);
     this.fetchFrom(from);
   }
@@ -102,6 +106,7 @@ export class Learner {
     if (this.#underWay && now - this.#underWay.sinceTick >= FETCH_TICKS) {
       // No answer: forget what that peer announced until it says so again, and ask another.
       this.#announced.delete(this.#underWay.from);
+      this.#failures++;
       this.#underWay = null;
     }
     const ahead = this.#peersAhead();
@@ -115,9 +120,9 @@ export class Learner {
     this.fetchFrom(ahead[0] as PeerId);
   }
 
-  /** Does somebody who can be heard hold more than this peer? */
+  /** Does somebody who can be heard hold more than this peer? Not believed any more once nobody served it. */
   get isBehind(): boolean {
-    return this.#peersAhead().length > 0;
+    return this.#failures < FETCH_FAILURES_MAX && this.#peersAhead().length > 0;
   }
 
   #peersAhead(): PeerId[] {

@@ -29,6 +29,8 @@ export interface Promise1b {
   readonly floor: Slot;
   /** The digest of the committed log at the floor. */
   readonly digest: Uint8Array;
+  /** 8 bytes of the hash of all rows: parts of different answers are not mixed. */
+  readonly listing: Uint8Array;
   readonly part: number;
   readonly parts: number;
   /** Everything accepted above the floor, with no upper limit. */

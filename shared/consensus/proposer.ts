@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { equal } from '../base/bytes.ts';
 import type { Incarnation, PeerId, Slot } from '../base/ids.ts';
-import { type Ballot, compareBallots, sameBallot, showBallot } from './ballot.ts';
+import { type Ballot, compareBallots, ROUND_MAX, sameBallot, showBallot } from './ballot.ts';
 import { type Configuration, configurationFault, type InForce, isVoter, type Voter } from './configuration.ts';
 import { IN_FLIGHT_MAX, RESEND_TICKS, STALL_TICKS } from './constants.ts';
 import type { Effect } from './io.ts';
@@ -18,6 +18,8 @@ export interface ProposerSurroundings {
   lacks(from: PeerId, prefix: Slot): void;
   steppedDown(reason: string): void;
   becameLeader(): void;
+  /** A slot proposed after this peer's own barrier came is committed. */
+  barrierReached(id: number, at: Slot): void;
 }
 
 interface PhaseOne {
@@ -112,6 +114,7 @@ export class Proposer {
       peer: self.peer,
       incarnation: self.incarnation,
     };
+    assert(ballot.round <= ROUND_MAX, 'rounds do not run out', ballot.round);
     assert(compareBallots(ballot, this.#ledger.promised) > 0, 'a campaign is above every promise', showBallot(ballot));
     this.#ledger.promise(ballot);
     this.#reign = {
@@ -150,19 +153,21 @@ export class Proposer {
   proposeFresh(value: Value, afterPersist: boolean): void {
     const r = this.#reign;
     assert(r !== null && this.room() > 0, 'fresh values are proposed only where there is room');
-    this.#propose(r, value, afterPersist);
+    this.#proposeNew(r, value, afterPersist);
   }
 
   /** All that can be done now: prepare what is not prepared, catch up to the floors, re-propose what binds. */
   advance(): void {
     const r = this.#reign;
     if (r === null) return;
-    for (const inForce of this.#ledger.window()) if (!r.phases.has(inForce.slot)) this.#prepare(r, inForce);
+    const window = this.#ledger.window();
+    for (const at of r.phases.keys()) if (!window.some((inForce) => inForce.slot === at)) r.phases.delete(at);
+    for (const inForce of window) if (!r.phases.has(inForce.slot)) this.#prepare(r, inForce);
     if (this.#reign !== r) return;
     const floor = this.#mustCatchUp(r);
     if (floor !== null) return this.#around.lacks(floor.peer, floor.slot);
     const first = r.phases.get(this.#ledger.history.governing(this.#ledger.nextSlot).slot);
-    if (!first?.done) return;
+    if (!first?.done || !this.#isVoterIn(first.inForce)) return;
     if (!r.leads) {
       r.leads = true;
       this.#around.becameLeader();
@@ -179,12 +184,18 @@ export class Proposer {
   #openPhase(r: Reign): PhaseOne | null {
     // A leader uses slot i only once it knows the prefix up to i − α: only then it is known what governs i.
     if (r.next > this.#ledger.horizon) return null;
-    const { self, history, blockedFrom } = this.#ledger;
+    const { prefix, history, blockedFrom } = this.#ledger;
     if (blockedFrom !== null && r.next >= blockedFrom) return null;
     const governing = history.governing(r.next);
-    if (!isVoter(governing.configuration, self.peer, self.incarnation)) return null;
+    // No voter, this one included, accepts in a configuration's slots before it holds everything below them (R2).
+    if (!this.#isVoterIn(governing) || prefix < governing.from - 1) return null;
     const phase = r.phases.get(governing.slot);
     return phase?.done ? phase : null;
+  }
+
+  #isVoterIn({ configuration }: InForce): boolean {
+    const { self } = this.#ledger;
+    return isVoter(configuration, self.peer, self.incarnation);
   }
 
   /** What must be proposed in `at` before anything new: the value of the highest accepted ballot, or a no-op in a gap below one. */
@@ -269,11 +280,20 @@ export class Proposer {
   #collect(phase: PhaseOne, from: PeerId, m: Promise1b): readonly Promise1b[] | null {
     if (m.parts === 1) return [m];
     let parts = phase.parts.get(from) ?? [];
-    if (parts.some((p) => p.floor !== m.floor || p.parts !== m.parts || p.part >= m.part)) parts = [];
+    if (parts.some((p) => !equal(p.listing, m.listing) || p.floor !== m.floor || p.part >= m.part)) parts = [];
     if (m.part !== parts.length) return null;
     parts.push(m);
     phase.parts.set(from, parts);
     return parts.length === m.parts ? parts : null;
+  }
+
+  /** In a slot that nothing binds. What waits for such a slot is served by this one: an older value's slot could lie below what is committed. */
+  #proposeNew(r: Reign, value: Value, afterPersist: boolean): void {
+    if (r.barriersWaiting.length > 0) {
+      r.barriersIn.set(r.next, r.barriersWaiting);
+      r.barriersWaiting = [];
+    }
+    this.#propose(r, value, afterPersist);
   }
 
   #propose(r: Reign, value: Value, afterPersist: boolean): void {
@@ -298,10 +318,6 @@ export class Proposer {
       watermark: prefix,
     };
     r.flights.set(at, { value, inForce, acceptedBy: new Set(), sentTick: this.#now });
-    if (r.barriersWaiting.length > 0) {
-      r.barriersIn.set(at, r.barriersWaiting);
-      r.barriersWaiting = [];
-    }
     // The ballot is durable since before the first Prepare, so an Accept may leave while this peer's own disk still writes.
     if (afterPersist) this.#sendAfterPersist(this.#others(inForce.configuration), m);
     else this.#send(this.#others(inForce.configuration), m);
@@ -342,7 +358,7 @@ export class Proposer {
 
   #answerBarriers(r: Reign, at: Slot): void {
     for (const { from, id } of r.barriersIn.get(at) ?? []) {
-      if (from === null) this.#emit({ type: 'barrier', id, slot: at });
+      if (from === null) this.#around.barrierReached(id, at);
       else this.#send([from], { type: 'barrier-reached', id, slot: at });
     }
     r.barriersIn.delete(at);
@@ -427,7 +443,7 @@ export class Proposer {
       (!r.established && r.flights.size === 0) ||
       r.barriersWaiting.length > 0 ||
       r.next < this.#ledger.history.newest.from;
-    while (this.#reign === r && waits() && this.room() > 0) this.#propose(r, NOOP, false);
+    while (this.#reign === r && waits() && this.room() > 0) this.#proposeNew(r, NOOP, false);
   }
 
   /** Why no change of voters can be proposed now, or null. */
@@ -459,12 +475,16 @@ export class Proposer {
     };
     if (configurationFault(c) !== null) return;
     r.configurationIn = r.next;
-    this.#propose(r, configurationValue(c), false);
+    this.#proposeNew(r, configurationValue(c), false);
   }
 
   /** Stops taking fresh values; `finishHandOver` follows once nothing is in flight. */
   startHandOver(): void {
     if (this.#reign) this.#reign.handingOver = true;
+  }
+
+  cancelHandOver(): void {
+    if (this.#reign) this.#reign.handingOver = false;
   }
 
   /** In the newest configuration this peer has no vote, and all slots before that one are committed. */

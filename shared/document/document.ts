@@ -219,7 +219,9 @@ class Applying {
     const { group, level } = metaOf(this.#state);
     const author = this.#state.get(memberPlace(run.peer));
     assert(author !== undefined, 'a session belongs to somebody who was admitted', run.peer);
-    if (session.closed) return refuse('SESSION_CLOSED', run.incarnation);
+    // One session of a peer is open; only `openSession` itself may come in another, to take its place.
+    const other = author.incarnation !== run.incarnation && command.kind !== KINDS.openSession;
+    if (session.closed || other) return refuse('SESSION_CLOSED', run.incarnation);
     if (author.expelledSlot !== null) return refuse('NOT_MEMBER', run.peer);
     if (command.level > level) return refuse('LEVEL_NOT_AGREED', `written in level ${command.level} of ${level}`);
     const payload = payloadOf(command);

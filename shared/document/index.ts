@@ -28,6 +28,7 @@ export {
   type MemberRecord,
   type MetaRecord,
   numberKey,
+  REFUSALS_KEPT,
   type Refusal,
   type RevisionRecord,
   recordHash,

@@ -70,6 +70,7 @@ export const NO_ENTRY: Took = { entry: null, position: null, slot: null, revisio
 
 export const refuse = (refused: RefusalCode, detail: string): Refused => ({ refused, detail });
 
-export function isRefused(verdict: Verdict | Took): verdict is Refused {
-  return 'refused' in verdict;
+/** Tells a refusal from whatever would have been there instead. */
+export function isRefused<T extends object>(result: T | Refused): result is Refused {
+  return 'refused' in result;
 }

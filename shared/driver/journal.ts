@@ -370,6 +370,7 @@ export class JournalCheck {
 
   #judgeMark(): void {
     const mark = this.#mark;
+    if (this.#isJustAnew()) return;
     if (mark === null) {
       this.#say('MARK_MISSING', 'the mark is missing or damaged, so nothing tells how far this store had come');
       return;
@@ -412,8 +413,15 @@ export class JournalCheck {
       this.#before === null
         ? { sound: true, lastTurn: last.turn, mark }
         : { sound: false, problems: [DAMAGED_PROBLEM, ...this.#before], lastTurn: last.turn, mark };
-    const repair = mark.turn === last.turn ? null : core.prepareMark(this.#init.state());
-    return { core, verdict, repair };
+    const isThere = mark.turn === last.turn && equal(mark.turnHash, last.hash);
+    const fields = this.#before === null && !isThere ? this.#init.state() : mark;
+    return { core, verdict, repair: isThere ? null : core.prepareMark(fields) };
+  }
+
+  /** The verdict was kept, and then the crash came before the new chain had its mark: an older one says nothing about it. */
+  #isJustAnew(): boolean {
+    const start = this.#checkpoint;
+    return this.#before !== null && start !== null && start.first === start.turn + 1 && this.#at.turn === start.turn;
   }
 
   /** Keeps the verdict, and begins a new chain above every number that was ever used. */

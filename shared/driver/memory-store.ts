@@ -40,7 +40,7 @@ interface Disk {
   /** In order, from the oldest unsynced batch on. A synced one among them stays at a crash; each other stays or goes. */
   pending: Batch[];
   readonly marks: [Uint8Array | null, Uint8Array | null];
-  /** A write whose sync failed: it may or may not be there after the next opening. */
+  /** A write that failed: it may or may not be there after the next opening, even where the disk was only full. */
   limbo: UnderWay | null;
 }
 
@@ -191,7 +191,7 @@ export class MemoryStore implements StorePort {
     if (this.#failAt === null || this.#writes < this.#failAt.write) return;
     const { code } = this.#failAt;
     this.#refused = new StoreError(code, `write ${this.#writes} failed as it was told to`);
-    if (code === 'DISK_FAILED') this.#disk.limbo = write;
+    if (code === 'DISK_FAILED' || code === 'DISK_FULL') this.#disk.limbo = write;
     throw this.#refused;
   }
 

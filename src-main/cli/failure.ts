@@ -1,4 +1,4 @@
-import { type ErrorCode, EXIT, exitCodeOf, isErrorCode, PeerError } from '../../shared/ipc/errors.ts';
+import { type ErrorCode, exitCodeOf, isErrorCode, PeerError } from '../../shared/ipc/errors.ts';
 
 export interface Failure {
   readonly code: ErrorCode;
@@ -47,5 +47,3 @@ function codeOf(error: unknown): ErrorCode {
 export function failureLine({ code, message }: Failure, json: boolean): string {
   return json ? `${JSON.stringify({ error: code, message })}\n` : `${message}\n`;
 }
-
-export { EXIT };

@@ -1,5 +1,6 @@
+import { EXIT } from '../../shared/ipc/errors.ts';
 import { commands } from './commands.ts';
-import { EXIT, failureLine, failureOf } from './failure.ts';
+import { failureLine, failureOf } from './failure.ts';
 import { commandHelp, globalHelp } from './help.ts';
 import type { Io } from './io.ts';
 import { Arguments, commonOptions, groupOptions, type Options, usage } from './usage.ts';

@@ -17,19 +17,20 @@ export async function runProcess(): Promise<void> {
   process.on('SIGTERM', onSignal);
   if (process.platform === 'win32') process.on('SIGBREAK', onSignal);
   else process.on('SIGHUP', onSignal);
-  stopWithParent(() => onSignal('SIGTERM'));
+  stopWithParent(() => interrupted.abort());
 
   const out = writer(process.stdout, () => interrupted.abort());
   const err = writer(process.stderr, () => {});
   const io: Io = {
     stdin: () => process.stdin,
     out: out.write,
-    err: err.write,
+    // Who went away with the output does not want to hear about it.
+    err: async (text) => (out.broken() ? undefined : err.write(text)),
     env: process.env,
     platform: process.platform,
     home: homedir(),
     cwd: process.cwd(),
-    colour: process.stdout.isTTY === true && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
+    colour: process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
     signal: interrupted.signal,
     connect,
   };

@@ -79,7 +79,7 @@ export interface Joined {
 
 /** Milliseconds, all of them. */
 export interface JoinGuestTimes {
-  /** For one round of dialling all addresses. */
+  /** For one round: dialling all addresses (which the network does side by side) and the host's greeting. */
   readonly dialMs: number;
   /** A host that says nothing for so long has gone; it repeats itself every 5 s. */
   readonly silenceMs: number;
@@ -95,7 +95,7 @@ export interface JoinGuestTimes {
 }
 
 export const JOIN_GUEST_TIMES: JoinGuestTimes = {
-  dialMs: 8_000,
+  dialMs: 16_000,
   silenceMs: 12_000,
   retryMs: 500,
   retryMsMax: 5_000,
@@ -177,11 +177,11 @@ class Guest {
       this.#settled = true;
       if (this.#outcome && this.#outcome.code !== 'WAITING') this.#tell(this.#outcome);
     });
-    this.#later(this.#times.reportMs, () => this.#tell(this.#outcome ?? words.noAnswer(this.#ticket.addresses)));
+    this.#later(this.#times.reportMs, () => this.#tell(this.#outcome ?? this.#silence()));
 
     let retryMs = this.#times.retryMs;
-    for (let round = 0; !signal.aborted; round++) {
-      const attempt = await this.#attempt(rotated(this.#ticket.addresses, round));
+    while (!signal.aborted) {
+      const attempt = await this.#attempt();
       if (attempt.end === 'joined') return attempt.joined;
       if (attempt.end === 'final') throw this.#refused(attempt.outcome);
       if (signal.aborted) break; // what this round ended with is the abort's doing
@@ -211,12 +211,12 @@ class Guest {
     });
   }
 
-  async #attempt(addresses: readonly string[]): Promise<Attempt> {
+  async #attempt(): Promise<Attempt> {
     const { network, signal } = this.#options;
     const patience = deadline(this.#clock, this.#times.dialMs, signal);
     let stream: JoinStream;
     try {
-      stream = await network.dialJoin(this.#ticket.inviter, addresses, patience.signal);
+      stream = await network.dialJoin(this.#ticket.inviter, this.#ticket.addresses, patience.signal);
     } catch (error) {
       return { end: 'failed', outcome: this.#dialFailure(error) };
     } finally {
@@ -264,7 +264,7 @@ class Guest {
     } catch {
       // The line broke, or the host fell silent.
     }
-    return waiting ? { end: 'cut' } : { end: 'failed', outcome: words.noReply(stream.address) };
+    return waiting ? { end: 'cut' } : { end: 'failed', outcome: words.noReply([stream.address]) };
   }
 
   async #listen(stream: JoinStream): Promise<Uint8Array | null> {
@@ -306,7 +306,7 @@ class Guest {
   /** Told once it has lasted a moment. */
   #waiting(outcome: JoinOutcome): void {
     this.#outcome = outcome;
-    if (this.#waitingTimer) return;
+    if (this.#waitingTimer || this.#told.has('WAITING')) return;
     this.#waitingTimer = true;
     this.#later(this.#times.waitingMs, () => {
       this.#waitingTimer = false;
@@ -333,7 +333,12 @@ class Guest {
   #outOfTime(): JoinError {
     const underWay = this.#letIn || (this.#asked && this.#outcome === null);
     if (underWay) return new JoinError(words.notYet(), false);
-    return new JoinError(this.#outcome ?? words.noAnswer(this.#ticket.addresses), false);
+    return new JoinError(this.#outcome ?? this.#silence(), false);
+  }
+
+  #silence(): JoinOutcome {
+    const { addresses } = this.#ticket;
+    return this.#asked ? words.noReply(addresses) : words.noAnswer(addresses);
   }
 
   #later(ms: number, run: () => void): void {
@@ -347,10 +352,4 @@ function readAnswer(frame: Uint8Array): JoinAnswer | 'newer' | 'garbage' {
   } catch (error) {
     return error instanceof JoinVersionError ? 'newer' : 'garbage';
   }
-}
-
-/** Each round begins with another address, so that one that swallows all the time doesn't hide the rest. */
-function rotated<T>(list: readonly T[], by: number): readonly T[] {
-  const at = list.length === 0 ? 0 : by % list.length;
-  return [...list.slice(at), ...list.slice(0, at)];
 }

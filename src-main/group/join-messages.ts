@@ -167,7 +167,12 @@ export function encodeJoinAnswer(answer: JoinAnswer): Uint8Array {
         oneLine(answer.why, MESSAGE_BYTES_MAX),
       ]);
     case 'refused':
-      return encodeCbor([JOIN_VERSION, 'refused', answer.code ?? 'TRY_LATER', oneLine(answer.message, MESSAGE_BYTES_MAX)]);
+      return encodeCbor([
+        JOIN_VERSION,
+        'refused',
+        answer.code ?? 'TRY_LATER',
+        oneLine(answer.message, MESSAGE_BYTES_MAX),
+      ]);
     case 'admitted':
       if (answer.genesis.length > GENESIS_BYTES_MAX)
         throw new RangeError(`a genesis of ${answer.genesis.length} bytes`);
@@ -256,14 +261,9 @@ function memberRows(members: readonly JoinMember[]): readonly Cbor[] {
   return rows;
 }
 
-/** The version decides before anything else is looked at. Nesting that exhausts the stack is the sender's fault too. */
+/** The version decides before anything else is looked at. */
 function decodeFrame(frame: Uint8Array): readonly Cbor[] {
-  let fields: readonly Cbor[];
-  try {
-    fields = asArray(decodeCbor(frame));
-  } catch (error) {
-    throw error instanceof FormatError ? error : new FormatError('not CBOR that can be read', { cause: error });
-  }
+  const fields = asArray(decodeCbor(frame));
   const version = asInteger(fields[0], 1);
   if (version > JOIN_VERSION) throw new JoinVersionError(`version ${version}`);
   return fields;

@@ -13,9 +13,9 @@ export const noAnswer = (addresses: readonly string[]): JoinOutcome => ({
       : `No answer from ${placesOf(addresses)}. A firewall or a Wi-Fi that separates devices is likely, or Synod is not running there.`,
 });
 
-export const noReply = (address: string): JoinOutcome => ({
+export const noReply = (addresses: readonly string[]): JoinOutcome => ({
   code: 'NO_ANSWER',
-  message: `No answer from ${placesOf([address])}: the connection was made, but nothing came back. Synod may be busy or stopping there.`,
+  message: `No answer from ${placesOf(addresses)}: the connection was made, but nothing came back. Synod may be busy or stopping there.`,
 });
 
 export const wrongPeer = (addresses: readonly string[]): JoinOutcome => ({

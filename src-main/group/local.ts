@@ -115,7 +115,7 @@ function openError(dir: string, path: string, error: unknown): SetupError {
     default:
       if (/read-only file system|permission denied/i.test(text)) return setupErrorFor(dir, { code: 'EACCES' });
       if (/no space left/i.test(text)) return setupErrorFor(dir, { code: 'ENOSPC' });
-      if (/missing files|corruption|does not exist|invalid argument/i.test(text)) return damagedError(path, options);
+      if (/no such file|missing files|corruption|is a directory/i.test(text)) return damagedError(path, options);
       return setupErrorFor(path, inner);
   }
 }

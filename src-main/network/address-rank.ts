@@ -13,7 +13,8 @@ export interface LocalAddress {
 const RANK = { sameSubnet: 0, name: 1, elsewhere: 2, loopback: 3, virtual: 4, linkLocal: 5, unknown: 6 } as const;
 
 /** Bridges of containers and virtual machines, and tunnels: an address there seldom leads to another person's machine. */
-const VIRTUAL_NAME = /^(docker|br-|veth|virbr|vmnet|vboxnet|vethernet|lxc|lxd|cni|podman|tun|tap|utun|wg|ppp|tailscale|zt)/i;
+const VIRTUAL_NAME =
+  /^(docker|br-|veth|virbr|vmnet|vboxnet|vethernet|lxc|lxd|cni|podman|tun|tap|utun|wg|ppp|tailscale|zt)/i;
 
 /** Docker's default bridge, and the carrier-grade range that mesh VPNs hand out (RFC 6598). */
 const VIRTUAL_NETWORKS: readonly LocalAddress[] = [

@@ -28,7 +28,7 @@ export interface ChannelHost {
   onAsked(channel: Channel): void;
   onAccepted(channel: Channel): void;
   onReady(channel: Channel): void;
-  onClosed(channel: Channel, reason: CloseReason): void;
+  onClosed(channel: Channel, reason: CloseReason, message: string): void;
   onAddresses(channel: Channel, addresses: readonly string[]): void;
   onHeard(): void;
   onProblem(code: NetworkProblem['code'], message: string): void;
@@ -55,6 +55,7 @@ export class Channel {
   #rttMinMs: number | null = null;
   #probes: ((alive: boolean) => void)[] = [];
   #readyMs = 0;
+  #ended: Promise<void> = Promise.resolve();
 
   constructor(connection: Connection, outbound: boolean, host: ChannelHost) {
     this.connection = connection;
@@ -152,7 +153,7 @@ export class Channel {
   }
 
   send(purpose: Purpose, frame: Uint8Array): boolean {
-    return this.isReady && this.#queue !== null && this.#queue.push(purpose, frame);
+    return this.isReady && (this.#queue?.push(purpose, frame) ?? false);
   }
 
   queuedBytes(purpose?: Purpose): number {
@@ -161,6 +162,11 @@ export class Channel {
 
   whenBelow(purpose: Purpose, bytes: number): Promise<boolean> {
     return this.#queue?.whenBelow(purpose, bytes) ?? Promise.resolve(false);
+  }
+
+  /** Once closed: resolves when the connection is gone too. */
+  get ended(): Promise<void> {
+    return this.#ended;
   }
 
   close(reason: CloseReason, message: string): void {
@@ -174,11 +180,9 @@ export class Channel {
     this.#probes = [];
     for (const done of probes) done(false);
     // What was said last (a reject) still goes out: abort would overtake it.
-    if (this.connection.status === 'open') {
-      if (reason === 'closed') void this.connection.close().catch((error) => this.connection.abort(error));
-      else this.connection.abort(new Error(message));
-    }
-    this.#host.onClosed(this, reason);
+    if (reason === 'closed') this.#ended = this.connection.close().catch((error) => this.connection.abort(error));
+    else this.connection.abort(new Error(message));
+    this.#host.onClosed(this, reason, message);
   }
 
   #open(protocol: string, then: (stream: Stream) => void): void {
@@ -226,7 +230,7 @@ export class Channel {
     const end = (): void => this.close('closed', 'a stream closed');
     stream.addEventListener('close', end);
     stream.addEventListener('remoteCloseWrite', end);
-    if (stream.status !== 'open') queueMicrotask(end);
+    if (stream.status !== 'open' || stream.remoteWriteStatus !== 'writable') queueMicrotask(end);
   }
 
   #onPulse(pulse: Pulse): void {

@@ -35,9 +35,10 @@ export async function dialPeer(
   let winner: { connection: Connection; address: string } | null = null;
 
   const attempt = async (address: string): Promise<void> => {
+    const limit = leash([signal, won.signal], ADDRESS_DIAL_MS);
     try {
-      const limit = AbortSignal.any([signal, won.signal, AbortSignal.timeout(ADDRESS_DIAL_MS)]);
-      const connection = await transport.dial(multiaddr(`${address}/p2p/${peer}`), { signal: limit });
+      const connection = await transport.dial(multiaddr(`${address}/p2p/${peer}`), { signal: limit.signal });
+      limit.drop(); // before `won` pulls it
       if (winner !== null || signal.aborted) connection.abort(new Error('another address was faster'));
       else {
         winner = { connection, address };
@@ -45,6 +46,8 @@ export async function dialPeer(
       }
     } catch (error) {
       attempts.push({ address, ...judge(error as Error) });
+    } finally {
+      limit.drop();
     }
   };
 
@@ -73,6 +76,25 @@ function judge(error: Error): Pick<DialAttempt, 'outcome' | 'message'> {
   }
   if (error.name === 'MuxerUnavailableError') return { outcome: 'cut', message };
   return { outcome: 'silent', message };
+}
+
+/**
+ * A signal that can be let go of: libp2p hands it to the socket, which it would destroy long after the dial is done.
+ */
+function leash(signals: readonly AbortSignal[], ms: number): { readonly signal: AbortSignal; drop(): void } {
+  const own = new AbortController();
+  const pull = (): void => own.abort(new Error('no answer in time'));
+  const timer = setTimeout(pull, ms);
+  timer.unref();
+  for (const signal of signals) signal.addEventListener('abort', pull);
+  if (signals.some((signal) => signal.aborted)) pull();
+  return {
+    signal: own.signal,
+    drop: () => {
+      clearTimeout(timer);
+      for (const signal of signals) signal.removeEventListener('abort', pull);
+    },
+  };
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -29,6 +29,7 @@ export interface LinkInit {
   localAddresses(): readonly LocalAddress[];
   now(): number;
   random(): number;
+  log(message: string): void;
 }
 
 /**
@@ -52,6 +53,9 @@ export class Link {
   #failures = 0;
   #shunnedUntilMs = 0;
   #lastSeenMs: number | null = null;
+  /** The channel that the last `onConnection(true)` was about. */
+  #toldOf: Channel | null = null;
+  #toldAtMs = 0;
   #stopped = false;
 
   constructor(init: LinkInit) {
@@ -64,7 +68,10 @@ export class Link {
       onAsked: (channel) => this.#onAsked(channel),
       onAccepted: (channel) => this.#onAccepted(channel),
       onReady: () => this.#onReady(),
-      onClosed: (channel, reason) => this.#onClosed(channel, reason),
+      onClosed: (channel, reason, message) => {
+        init.log(`${channel.outbound ? 'dialled' : 'inbound'} connection ended: ${message}`);
+        this.#onClosed(channel, reason);
+      },
       onAddresses: (channel, addresses) => this.#onAnnounced(channel, addresses),
       onHeard: () => {
         this.#lastSeenMs = Date.now();
@@ -126,12 +133,14 @@ export class Link {
     this.#active?.forgive();
   }
 
-  /** Cuts the peer off, at once. */
-  stop(): void {
+  /** `cut`: at once. `closed`: what was sent still leaves. Resolves when the connections are gone. */
+  async stop(reason: 'cut' | 'closed'): Promise<void> {
     this.#stopped = true;
     this.#cancelDial();
     this.#clearRedial();
-    for (const channel of [this.#held, this.#asking, this.#active]) channel?.close('cut', 'no longer a member');
+    const channels = [this.#held, this.#asking, this.#active].filter((channel) => channel !== null);
+    for (const channel of channels) channel.close(reason, 'the link was stopped');
+    await Promise.all(channels.map((channel) => channel.ended));
   }
 
   #inbox(purpose: Purpose): Inbox {
@@ -184,12 +193,11 @@ export class Link {
     const active = this.#active;
     this.#held = null;
     this.#asking = null;
+    this.#active = channel; // before the others close, or their end would start a dial
     this.#cancelDial();
     this.#clearRedial();
     asking?.close('closed', 'the other side asked too');
     active?.close('closed', 'a newer connection took its place');
-    if (this.#stopped || channel.isClosed) return this.#afterLoss();
-    this.#active = channel;
     channel.accept();
   }
 
@@ -226,9 +234,6 @@ export class Link {
     if (this.#held !== null) this.#take(this.#held);
     else if (this.#dial === null && this.#redialTimer === null) this.#redial(this.#delayMs());
   }
-
-  #toldOf: Channel | null = null;
-  #toldAtMs = 0;
 
   /** Alternates: of the active channel only, and once each. */
   #tellConnected(connected: boolean): void {

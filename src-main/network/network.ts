@@ -77,6 +77,8 @@ export interface Network {
   send(to: PeerId, purpose: Purpose, frame: Uint8Array): boolean;
   /** Bytes that wait for the peer on that purpose's stream; bulk senders hold back by it. */
   queuedBytes(to: PeerId, purpose: Purpose): number;
+  /** The machine woke up or changed networks: checks every connection and dials at once, whatever the backoff. */
+  wake(): void;
   /** Resolves true once the purpose's queue is below `bytes`, false once the peer is gone. */
   whenBelow(to: PeerId, purpose: Purpose, bytes: number): Promise<boolean>;
   stop(): Promise<void>;

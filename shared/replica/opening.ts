@@ -1,0 +1,285 @@
+import { equal } from '../base/bytes.ts';
+import { asArray, asBytes, asInteger, type Cbor, decodeCbor, encodeCbor, FormatError } from '../base/cbor.ts';
+import { hashFor, ZERO_HASH } from '../base/hash.ts';
+import {
+  type GroupId,
+  groupIdOf,
+  type Incarnation,
+  incarnationBytes,
+  incarnationFromBytes,
+  type Slot,
+  slot,
+} from '../base/ids.ts';
+import type { KvOp, KvReader } from '../base/kv.ts';
+import { type Configuration, majorities } from '../consensus/configuration.ts';
+import { nextDigest, type Restored } from '../consensus/ledger.ts';
+import { decodeGenesis, type Genesis } from '../document/genesis.ts';
+import { batchHash, genesisOps } from '../document/index.ts';
+import {
+  JOURNAL_KEYS,
+  JournalCheck,
+  type JournalCore,
+  type Turn as JournalTurn,
+  type Prepared,
+  type Problem,
+  TURN_RANGE,
+} from '../driver/journal.ts';
+import {
+  decodeDigest,
+  decodeLogRecord,
+  digestKey,
+  logKey,
+  PREFIX_KEY,
+  RECORD_VERSION,
+  sealOp,
+} from '../driver/layout.ts';
+import { prefixRange, RecordError, unseal } from '../driver/records.ts';
+import { acceptedRange, configurationsRange, restoreLedger, storedPrefix } from '../driver/restore.ts';
+import { type KvRange, type KvRow, StoreError } from '../driver/store.ts';
+
+/**
+ *   m/group    [1, genesis, incarnation]: which group this store is of, and its own birth
+ *   m/rebuilt  a damaged store's state was made anew from what of the log was whole
+ */
+const GROUP_KEY = 'm/group';
+const REBUILT_KEY = 'm/rebuilt';
+const PAGE_ROWS = 1000;
+
+/** What an opening asks of whoever has the disk; the answer goes into the generator's `next`. */
+export type Ask =
+  | { readonly type: 'scan'; readonly range: KvRange }
+  | { readonly type: 'marks' }
+  /** Batch, then mark, both on the disk. */
+  | { readonly type: 'write'; readonly prepared: Prepared };
+
+export type Answer = readonly KvRow[] | readonly [Uint8Array | null, Uint8Array | null] | undefined;
+
+/** A group's store, verified, before the first input. */
+export interface OpenedStore {
+  readonly group: GroupId;
+  readonly genesis: Genesis;
+  readonly genesisBytes: Uint8Array;
+  readonly firstConfiguration: Configuration;
+  readonly incarnation: Incarnation;
+  readonly journal: JournalCore;
+  /** Empty for a sound store. Otherwise what was found: it does not vote. */
+  readonly problems: readonly Problem[];
+  readonly restored: Restored;
+  readonly outbox: readonly KvRow[];
+  readonly refused: readonly KvRow[];
+  /** What the mark says was this store's last own command, or 0. */
+  readonly markedOwnSeq: number;
+}
+
+export function genesisDigest(genesisBytes: Uint8Array): Uint8Array {
+  return hashFor('genesis', genesisBytes);
+}
+
+/** The founder alone decides, until it says otherwise. */
+export function firstConfiguration(genesis: Genesis, genesisBytes: Uint8Array): Configuration {
+  return {
+    previous: slot(0),
+    epoch: hashFor('genesis', genesisBytes),
+    voters: [{ peer: genesis.founder, incarnation: genesis.incarnation, witness: false }],
+    ...majorities(1),
+  };
+}
+
+/** The first turn of a new store, of the founder's or a joiner's. */
+export function firstTurn(genesisBytes: Uint8Array, incarnation: Incarnation): JournalTurn {
+  const group: KvOp = {
+    type: 'put',
+    key: GROUP_KEY,
+    value: encodeCbor([1, genesisBytes, incarnationBytes(incarnation)]),
+  };
+  return { ops: [group, ...genesisOps(genesisBytes)].map(sealOp), accepted: [], promise: null, lastOwnSeq: 0 };
+}
+
+/**
+ * Reads and verifies a store (R6). A damaged one is given as a reader: its state is made anew from the part of its log that is whole and chained, and the rest
+ * comes from the peers.
+ * @throws StoreError `CORRUPT` where not even the group can be told, `NEWER_FORMAT`
+ */
+export function* openStore(kv: KvReader): Generator<Ask, OpenedStore, Answer> {
+  const { genesisBytes, incarnation } = readGroup(kv);
+  const genesis = decodeGenesis(genesisBytes);
+  const start = genesisDigest(genesisBytes);
+
+  const check = new JournalCheck(
+    {
+      checkpoint: kv.get(JOURNAL_KEYS.checkpoint),
+      damaged: kv.get(JOURNAL_KEYS.damaged),
+      marks: (yield { type: 'marks' }) as readonly [Uint8Array | null, Uint8Array | null],
+    },
+    {
+      incarnation: incarnationBytes(incarnation),
+      acceptedExists: (row) => acceptedExists(kv, row),
+      state: () => markFields(kv),
+    },
+  );
+  for (const [key, record] of yield* scanAll(TURN_RANGE)) check.row(key, record);
+  const { core: journal, verdict, repair } = check.finish();
+  if (repair) {
+    yield { type: 'write', prepared: repair };
+    journal.committed();
+  }
+
+  let problems = verdict.sound ? [] : verdict.problems;
+  let restored: Restored | null = null;
+  if (verdict.sound) {
+    try {
+      restored = restoreLedger(kv, {
+        genesisDigest: start,
+        alpha: genesis.alpha,
+        configurations: yield* scanAll(configurationsRange),
+        accepted: yield* scanAll(acceptedRange(storedPrefix(kv, start).prefix)),
+        hash: batchHash,
+      });
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      problems = [{ code: 'ACCEPTED_MISSING', message: error.message }];
+    }
+  }
+  if (restored === null) {
+    const isNew = equal(journal.lastTurnHash, ZERO_HASH) || kv.get(REBUILT_KEY) === undefined || verdict.sound;
+    restored = yield* salvage(kv, { genesis, genesisBytes, journal, rebuild: isNew });
+  }
+  return {
+    group: groupIdOf(genesisBytes),
+    genesis,
+    genesisBytes,
+    firstConfiguration: firstConfiguration(genesis, genesisBytes),
+    incarnation,
+    journal,
+    problems,
+    restored,
+    outbox: opened(yield* scanAll(prefixRange('o/'))),
+    refused: opened(yield* scanAll(prefixRange('x/'))),
+    markedOwnSeq: verdict.mark?.lastOwnSeq ?? 0,
+  };
+}
+
+function readGroup(kv: KvReader): { genesisBytes: Uint8Array; incarnation: Incarnation } {
+  const record = kv.get(GROUP_KEY);
+  try {
+    if (record === undefined) throw new FormatError('the record of the group is missing');
+    const payload = unseal(GROUP_KEY, record, RECORD_VERSION).payload;
+    const [, genesis, incarnation] = asArray(decodeCbor(payload), 3);
+    return {
+      genesisBytes: asBytes(genesis),
+      incarnation: incarnationFromBytes(asBytes(incarnation, 16)),
+    };
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    if (error instanceof RecordError && error.code === 'NEWER_FORMAT') {
+      throw new StoreError('NEWER_FORMAT', 'this store was written by a newer version of Synod', { cause: error });
+    }
+    throw new StoreError('CORRUPT', `the store can't be read any more: ${error.message}`, { cause: error });
+  }
+}
+
+function acceptedExists(kv: KvReader, row: Cbor): boolean {
+  try {
+    const [at, , hash] = asArray(row, 3);
+    const key = logKey(asInteger(at));
+    const record = kv.get(key);
+    return record !== undefined && equal(decodeLogRecord(key, record, batchHash).value.hash, asBytes(hash, 32));
+  } catch (error) {
+    if (isDamage(error)) return false;
+    throw error;
+  }
+}
+
+function markFields(kv: KvReader): { promise: Cbor; lastOwnSeq: number } {
+  const promise = kv.get('m/promise');
+  const seq = kv.get('m/own');
+  return {
+    promise: promise ? decodeCbor(unseal('m/promise', promise, RECORD_VERSION).payload) : null,
+    lastOwnSeq: seq ? asInteger(decodeCbor(unseal('m/own', seq, RECORD_VERSION).payload)) : 0,
+  };
+}
+
+function* scanAll(range: { readonly gte: string; readonly lt: string }): Generator<Ask, readonly KvRow[], Answer> {
+  const rows: KvRow[] = [];
+  for (let gte: string | null = range.gte; gte !== null; ) {
+    const page = (yield { type: 'scan', range: { gte, lt: range.lt, limit: PAGE_ROWS } }) as readonly KvRow[];
+    rows.push(...page);
+    const last = page.at(-1);
+    gte = last === undefined || page.length < PAGE_ROWS ? null : `${last[0]}\0`;
+  }
+  return rows;
+}
+
+/** Records of the layers above, opened; what is damaged is left out (the outbox says that commands are missing). */
+function opened(rows: readonly KvRow[]): KvRow[] {
+  return rows.flatMap(([key, record]): KvRow[] => {
+    try {
+      return [[key, unseal(key, record, RECORD_VERSION).payload]];
+    } catch (error) {
+      if (isDamage(error)) return [];
+      throw error;
+    }
+  });
+}
+
+/**
+ * What can be believed of a damaged store: the slots from the first on whose values are whole and chain to the digests beside them. Its applied state is
+ * made anew from these. It never votes, so what it had accepted above is of no use.
+ */
+function* salvage(
+  kv: KvReader,
+  store: {
+    readonly genesis: Genesis;
+    readonly genesisBytes: Uint8Array;
+    readonly journal: JournalCore;
+    readonly rebuild: boolean;
+  },
+): Generator<Ask, Restored, Answer> {
+  let prefix = slot(0);
+  let digest = genesisDigest(store.genesisBytes);
+  const ops: KvOp[] = [];
+  for (let at = slot(1); ; at = slot(at + 1)) {
+    const next = wholeValue(kv, at, digest);
+    if (next === null) break;
+    prefix = at;
+    digest = next;
+  }
+  if (store.rebuild) {
+    for (const [key] of yield* scanAll(prefixRange('s/'))) ops.push({ type: 'del', key });
+    ops.push(...genesisOps(store.genesisBytes).map(sealOp));
+    ops.push(sealOp({ type: 'put', key: REBUILT_KEY, value: encodeCbor([]) }));
+    ops.push(sealOp({ type: 'put', key: PREFIX_KEY, value: encodeCbor([prefix, digest]) }));
+    for (const [key] of yield* scanAll(acceptedRange(prefix))) ops.push({ type: 'del', key });
+    const prepared = store.journal.prepare({ ops, accepted: [], promise: null, lastOwnSeq: 0 });
+    yield { type: 'write', prepared };
+    store.journal.committed();
+  }
+  // Configurations with force are a function of the chosen values; those kept beyond the salvaged prefix come again as it grows.
+  const configurations = (yield* scanAll(configurationsRange)).filter(([key]) => key <= `c${logKey(prefix).slice(1)}`);
+  const restored = restoreLedger(kv, {
+    genesisDigest: genesisDigest(store.genesisBytes),
+    alpha: store.genesis.alpha,
+    configurations,
+    accepted: [],
+    hash: batchHash,
+  });
+  return { ...restored, prefix, digest };
+}
+
+/** The digest after slot `at` where its value is there, whole, and chains on from `before`; else null. */
+function wholeValue(kv: KvReader, at: Slot, before: Uint8Array): Uint8Array | null {
+  const value = kv.get(logKey(at));
+  const digest = kv.get(digestKey(at));
+  if (!value || !digest) return null;
+  try {
+    const next = nextDigest(before, at, decodeLogRecord(logKey(at), value, batchHash).value.hash);
+    return equal(next, decodeDigest(digestKey(at), digest)) ? next : null;
+  } catch (error) {
+    if (isDamage(error)) return null;
+    throw error;
+  }
+}
+
+function isDamage(error: unknown): error is RecordError | FormatError {
+  return error instanceof RecordError || error instanceof FormatError;
+}

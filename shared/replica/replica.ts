@@ -1,0 +1,610 @@
+import { InvariantError } from '../base/assert.ts';
+import { equal, toHex } from '../base/bytes.ts';
+import { encodeCbor, FormatError } from '../base/cbor.ts';
+import type { RandomBytes, SignedBytes, Signer, Verifier } from '../base/crypto.ts';
+import { type GroupId, type Incarnation, type PeerId, type Slot, slot } from '../base/ids.ts';
+import type { KvOp, KvReader } from '../base/kv.ts';
+import type { Ballot } from '../consensus/ballot.ts';
+import { decodeMessage, encodeMessage } from '../consensus/codec.ts';
+import { type Configuration, majorities } from '../consensus/configuration.ts';
+import { Core, type CoreView } from '../consensus/core.ts';
+import type { Heartbeat, Message } from '../consensus/messages.ts';
+import { commandsValue, type Value } from '../consensus/value.ts';
+import {
+  type Applied,
+  type Body,
+  batchHash,
+  type Change,
+  Document,
+  DocumentReader,
+  decodeRun,
+  encodeBatch,
+  type Ignored,
+  LEVEL,
+  type Refused,
+  type Run,
+  type UpdateNeeded,
+  type Verdict,
+} from '../document/index.ts';
+import {
+  type Application,
+  type Outgoing as CoreOutgoing,
+  Driver,
+  recordsOf,
+  type TurnWrite,
+} from '../driver/driver.ts';
+import { openRecord } from '../driver/layout.ts';
+import { Overlay } from '../driver/overlay.ts';
+import { type EditWish, Outbox, type Pending, Pool, type Settling, type Written } from '../session/index.ts';
+import { decodeEnvelope, encodeEnvelope } from '../wire/envelope.ts';
+import { decodeNote, encodeNote } from '../wire/note.ts';
+import {
+  decodeSessionMessage,
+  encodeSessionMessage,
+  type Hello,
+  type SessionMessage,
+} from '../wire/session-messages.ts';
+import { runsIn, Verdicts, type VerifyAll } from './ingress.ts';
+import { Offers } from './offers.ts';
+import type { OpenedStore } from './opening.ts';
+import { sameVoters, wantedVoters } from './voters.ts';
+
+/** Which stream a message travels on, so that consensus never waits behind a bulk transfer. */
+export type Purpose = 'consensus' | 'session' | 'bulk';
+
+export type GroupMessage =
+  | { readonly layer: 'consensus'; readonly message: Message }
+  | { readonly layer: 'session'; readonly message: SessionMessage };
+
+/** A message on its way out; `frameOf` makes its bytes once for all its receivers. */
+export type Outgoing = GroupMessage & { readonly to: readonly PeerId[]; readonly purpose: Purpose };
+
+export interface ReplicaTurn {
+  /** May leave before the write. */
+  readonly send: readonly Outgoing[];
+  readonly write: TurnWrite | null;
+}
+
+/** What became of something that this peer wrote. */
+export interface Outcomes {
+  /** On this disk: it will not be lost. */
+  saved?(): void;
+  /** Committed, or refused with the reason. */
+  settled?(verdict: Verdict): void;
+}
+
+export interface ReplicaPorts {
+  readonly signer: Signer;
+  readonly verifier: Verifier;
+  readonly verifyAll: VerifyAll;
+  readonly randomBytes: RandomBytes;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** Sealed records on the disk. */
+  readonly kv: KvReader;
+}
+
+export interface ReplicaEvents {
+  /** The applied state moved to `applied`; what somebody who shows it should look at again. */
+  onApplied?(applied: Slot, changes: readonly Change[]): void;
+  /** Whom this group wants to reach: members, and voters that consensus still needs. */
+  onPeers?(peers: readonly PeerId[]): void;
+  onHello?(from: PeerId, hello: Hello): void;
+  /** Something that came in or was read is wrong; it was dropped, and why. */
+  onProblem?(problem: { readonly code: string; readonly message: string }): void;
+  /** Leadership as seen here changed. */
+  onLeader?(leader: PeerId | null): void;
+}
+
+const HISTORY_OF_STATES = 512;
+const WRITE_REFUSED_DAMAGED: Refused = { refused: 'SESSION_CLOSED', detail: 'this store is damaged' };
+
+/**
+ * One group on one peer: core, driver, state machine and outbox wired together, sans-I/O. The simulator and the running peer run just
+ * this; they differ in clock, disk, network and keys.
+ */
+export class Replica implements Application {
+  readonly group: GroupId;
+  readonly self: PeerId;
+  readonly incarnation: Incarnation;
+  readonly reader: DocumentReader;
+  readonly outbox: Outbox;
+  readonly #store: OpenedStore;
+  readonly #ports: ReplicaPorts;
+  readonly #events: ReplicaEvents;
+  readonly #core: Core;
+  readonly #driver: Driver;
+  readonly #document: Document;
+  readonly #verdicts: Verdicts;
+  readonly #pool: Pool;
+  readonly #offers: Offers;
+  readonly #waiting = new Map<number, Outcomes>();
+  /** Handles whose command is in the batch of the turn under way. */
+  #cutHandles: number[] = [];
+  #uncutHandles: number[] = [];
+  #cutSeq: number;
+  #savedSeq: number;
+  #leader: PeerId | null = null;
+  #outgoing: Outgoing[] = [];
+  #changes: Change[] = [];
+  #members: readonly PeerId[] = [];
+  #paused: UpdateNeeded | null = null;
+  #forked = false;
+  #lastNote = '';
+  #ticks = 0;
+  /** State hashes after the latest slots, to hold against what others announce (R10). */
+  readonly #states = new Map<Slot, string>();
+  /** Drawn at the start, so that an answer meant for an earlier run of this peer is not believed. */
+  #nextBarrier: number;
+  #barrierWishes: ((at: Slot) => void)[] = [];
+  readonly #barriers = new Map<number, ((at: Slot) => void)[]>();
+  #reached: { readonly at: Slot; readonly then: readonly ((at: Slot) => void)[] }[] = [];
+  readonly #staysOn: boolean;
+
+  constructor(init: {
+    readonly self: PeerId;
+    readonly store: OpenedStore;
+    readonly ports: ReplicaPorts;
+    readonly events?: ReplicaEvents;
+    readonly staysOn?: boolean;
+  }) {
+    const { store, ports } = init;
+    this.group = store.group;
+    this.self = init.self;
+    this.incarnation = store.incarnation;
+    this.#store = store;
+    this.#ports = ports;
+    this.#events = init.events ?? {};
+    this.#staysOn = init.staysOn ?? false;
+    this.#nextBarrier = Math.floor(ports.random() * 2 ** 48);
+    const overlay = new Overlay(ports.kv);
+    const records = recordsOf(overlay, openRecord);
+    this.reader = new DocumentReader(records);
+    this.#verdicts = new Verdicts(ports.verifyAll, (signed: SignedBytes) => ports.verifier.verify(signed));
+    this.#document = new Document({
+      reader: records,
+      verifyRun: (run) => this.#verdicts.of(run),
+      verifier: ports.verifier,
+    });
+    this.#pool = new Pool((session) => this.reader.session(session.peer, session.incarnation)?.lastSeq ?? 0);
+    this.outbox = new Outbox({
+      group: store.group,
+      peer: init.self,
+      incarnation: store.incarnation,
+      random: ports.randomBytes,
+    });
+    this.#offers = new Offers(this.outbox);
+    this.#core = new Core({
+      self: { peer: init.self, incarnation: store.incarnation },
+      alpha: store.genesis.alpha,
+      genesis: store.firstConfiguration,
+      restored: store.restored,
+      votes: this.isSound,
+      random: ports.random,
+    });
+    this.#driver = new Driver({
+      core: this.#core,
+      app: this,
+      self: init.self,
+      incarnation: store.incarnation,
+      overlay,
+      hash: batchHash,
+    });
+    const loaded = this.outbox.load([...store.outbox, ...store.refused], this.reader);
+    this.#cutSeq = this.outbox.lastSeq;
+    this.#savedSeq = this.outbox.lastSeq;
+    this.#loadedOps = loaded.ops;
+    this.#takeSettling(loaded);
+    this.#updateMembers();
+  }
+
+  /** What loading the outbox left to write down; joins the first turn. */
+  #loadedOps: readonly KvOp[];
+
+  // --- how things stand
+
+  get isSound(): boolean {
+    return this.#store.problems.length === 0;
+  }
+
+  /** What was found wrong with this store when it was opened. */
+  get problems(): OpenedStore['problems'] {
+    return this.#store.problems;
+  }
+
+  get genesisBytes(): Uint8Array {
+    return this.#store.genesisBytes;
+  }
+
+  /** Set while something newer than this program waits to be applied. */
+  get paused(): UpdateNeeded | null {
+    return this.#paused;
+  }
+
+  /** Somebody else writes as this store: it was copied. */
+  get isForked(): boolean {
+    return this.#forked;
+  }
+
+  get applied(): Slot {
+    return this.reader.appliedSlot();
+  }
+
+  get prefix(): Slot {
+    return this.#core.prefix;
+  }
+
+  inspect(): CoreView {
+    return this.#core.inspect();
+  }
+
+  beatOf(peer: PeerId): Heartbeat | null {
+    return this.#core.beatOf(peer);
+  }
+
+  changeObstacle(next: Pick<Configuration, 'voters' | 'q1' | 'q2'>): string | null {
+    return this.#core.changeObstacle(next);
+  }
+
+  get lastOwnSeq(): number {
+    return Math.max(this.outbox.lastSeq, this.#store.markedOwnSeq);
+  }
+
+  // --- writing
+
+  /** Adds a command of this peer's. Refused at once where no peer would take it, and on a damaged store. */
+  write(
+    body: Body,
+    written: Written,
+    outcomes: Outcomes,
+    options: { readonly quiet?: boolean } = {},
+  ): Pending | Refused {
+    if (!this.isSound) return WRITE_REFUSED_DAMAGED;
+    return this.#await(this.outbox.add(body, written, options), outcomes);
+  }
+
+  edit(wish: EditWish, written: Written, outcomes: Outcomes): Pending | Refused {
+    if (!this.isSound) return WRITE_REFUSED_DAMAGED;
+    return this.#await(this.outbox.edit(this.reader, wish, written), outcomes);
+  }
+
+  #await(made: Pending | Refused, outcomes: Outcomes): Pending | Refused {
+    if ('refused' in made) return made;
+    this.#waiting.set(made.handle, outcomes);
+    this.#uncutHandles.push(made.handle);
+    return made;
+  }
+
+  /** Nobody waits for it any more; the command itself goes on. */
+  forget(handle: number): void {
+    this.#waiting.delete(handle);
+  }
+
+  /** `then` gets a slot that is applied and no older than this moment (R9). All wishes of a turn share one no-op. */
+  barrier(then: (at: Slot) => void): void {
+    this.#barrierWishes.push(then);
+  }
+
+  handOver(to: PeerId | null): void {
+    this.#driver.enqueue({ type: 'hand-over', to });
+  }
+
+  // --- in
+
+  tick(): void {
+    this.#ticks++;
+    this.#driver.enqueue({ type: 'tick' });
+    this.#offers.tick();
+    this.#pumpOffers();
+    this.#updateNote();
+    this.#steerVoters();
+  }
+
+  connection(peer: PeerId, connected: boolean): void {
+    this.#driver.enqueue({ type: 'connection', peer, connected });
+    if (connected) this.#offers.onConnected(peer);
+  }
+
+  /** Speaks to one peer on the session stream: for what the layers around this one have to say. */
+  say(to: PeerId, message: SessionMessage): void {
+    this.#outgoing.push({ to: [to], purpose: 'session', layer: 'session', message });
+  }
+
+  /** A frame from a member. Nothing of it is believed before it is validated. A promise is open while signatures are verified elsewhere. */
+  receiveFrame(from: PeerId, frame: Uint8Array): void | Promise<void> {
+    try {
+      const envelope = decodeEnvelope(frame);
+      if (envelope.group !== this.group)
+        return this.#problem('OTHER_GROUP', `a frame of ${envelope.group} from ${from}`);
+      if (!equal(envelope.epoch, this.#epoch))
+        return this.#problem('OTHER_EPOCH', `a frame of another epoch from ${from}`);
+      return envelope.layer === 'consensus'
+        ? this.receive(from, envelope.incarnation, {
+            layer: 'consensus',
+            message: decodeMessage(envelope.body, batchHash),
+          })
+        : this.receive(from, envelope.incarnation, {
+            layer: 'session',
+            message: decodeSessionMessage(envelope.body),
+          });
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      return this.#problem('BAD_MESSAGE', `${from} sent something that can't be read: ${error.message}`);
+    }
+  }
+
+  receive(from: PeerId, incarnation: Incarnation, m: GroupMessage): void | Promise<void> {
+    if (m.layer === 'session') return this.#onSession(from, m.message);
+    const { message } = m;
+    if (message.type === 'heartbeat') this.#compareState(from, message);
+    const runs = runsIn(message);
+    const accept = (): void => this.#driver.enqueue({ type: 'message', from, incarnation, message });
+    if (runs.length === 0) return accept();
+    return this.#verdicts.ensure(runs, (allValid) => {
+      // Acceptors take nothing that is not signed. What is chosen already is learned all the same; apply passes over it.
+      if (!allValid && message.type === 'accept') {
+        return this.#problem('BAD_SIGNATURE', `${from} proposed a command whose signature is wrong`);
+      }
+      accept();
+    });
+  }
+
+  #onSession(from: PeerId, m: SessionMessage): void | Promise<void> {
+    if (m.type === 'hello') return this.#events.onHello?.(from, m);
+    const runs = m.runs.map(decodeRun).filter((run) => run.group === this.group);
+    return this.#verdicts.ensure(runs, () => {
+      if (this.#leader !== this.self) return;
+      for (const run of runs) {
+        if (!this.#verdicts.of(run))
+          return this.#problem('BAD_SIGNATURE', `${from} offered a command whose signature is wrong`);
+        const offered = this.#pool.offer(run);
+        if (offered === 'gap' || offered === 'full') return;
+      }
+      this.#hasNews = true;
+    });
+  }
+
+  /** Something came in that is no input of the core: the next turn has to look at it. */
+  #hasNews = false;
+
+  get #epoch(): Uint8Array {
+    return this.#core.configuration.epoch;
+  }
+
+  // --- turns
+
+  get isReady(): boolean {
+    return this.#driver.isReady;
+  }
+
+  get queuedInputs(): number {
+    return this.#driver.queuedInputs;
+  }
+
+  begin(nowMs: number): ReplicaTurn {
+    const turn = this.#driver.begin(nowMs);
+    return { send: this.#outgoingOf(turn.send), write: turn.write };
+  }
+
+  finish(): readonly Outgoing[] {
+    return this.#outgoingOf(this.#driver.finish());
+  }
+
+  #outgoingOf(messages: readonly CoreOutgoing[]): readonly Outgoing[] {
+    const out: Outgoing[] = messages.map(({ to, message }) => ({
+      to,
+      purpose: message.type === 'values' ? 'bulk' : 'consensus',
+      layer: 'consensus',
+      message,
+    }));
+    if (this.#outgoing.length > 0) {
+      out.push(...this.#outgoing);
+      this.#outgoing = [];
+    }
+    return out;
+  }
+
+  /** @param nonce drawn at the start of this process. @param turn the last durable one. */
+  frameOf(out: GroupMessage, nonce: Uint8Array, turn: number): Uint8Array {
+    return encodeEnvelope({
+      group: this.group,
+      epoch: this.#epoch,
+      incarnation: this.incarnation,
+      nonce,
+      turn,
+      layer: out.layer,
+      body: out.layer === 'consensus' ? encodeMessage(out.message) : encodeSessionMessage(out.message),
+    });
+  }
+
+  // --- Application: called by the driver
+
+  hasWork(): boolean {
+    return (
+      this.outbox.needsCut ||
+      this.#loadedOps.length > 0 ||
+      this.#barrierWishes.length > 0 ||
+      this.#outgoing.length > 0 ||
+      this.#hasNews
+    );
+  }
+
+  beginTurn(): readonly KvOp[] {
+    this.#hasNews = false;
+    if (this.#barrierWishes.length > 0) {
+      const id = this.#nextBarrier++;
+      this.#barriers.set(id, this.#barrierWishes);
+      this.#barrierWishes = [];
+      this.#driver.enqueue({ type: 'barrier', id });
+    }
+    const ops = [...this.#loadedOps];
+    this.#loadedOps = [];
+    if (this.outbox.needsCut) {
+      const cut = this.outbox.cut(this.#ports.signer);
+      for (const run of cut.runs) this.#verdicts.trust(run);
+      this.#cutSeq = this.outbox.lastSeq;
+      ops.push(...cut.ops, { type: 'put', key: 'm/own', value: encodeCbor(this.lastOwnSeq) });
+    }
+    this.#cutHandles = this.#uncutHandles;
+    this.#uncutHandles = [];
+    return ops;
+  }
+
+  nextValue(nowMs: number): { readonly value: Value; readonly afterPersist: boolean } | null {
+    this.#feedPool();
+    const runs = this.#pool.take();
+    if (runs.length === 0) return null;
+    const isUnsaved = (run: Run): boolean =>
+      run.peer === this.self && run.incarnation === this.incarnation && run.lastSeq > this.#savedSeq;
+    return { value: commandsValue(encodeBatch(nowMs, runs), batchHash), afterPersist: runs.some(isUnsaved) };
+  }
+
+  persisted(): void {
+    this.#savedSeq = this.#cutSeq;
+    for (const handle of this.#cutHandles) this.#waiting.get(handle)?.saved?.();
+    this.#cutHandles = [];
+    this.#pumpOffers();
+  }
+
+  apply(at: Slot, value: Value, write: (ops: readonly KvOp[]) => void): void {
+    if (this.#paused !== null) return;
+    const applied: Applied | UpdateNeeded =
+      value.kind === 'commands' ? this.#document.apply(at, value.payload) : this.#document.skip(at);
+    if (applied.type === 'update-needed') {
+      this.#paused = applied;
+      this.#driver.enqueue({ type: 'may-lead', may: false });
+      return;
+    }
+    write(applied.ops);
+    for (const ignored of applied.ignored) this.#noteIgnored(ignored);
+    if (applied.outcomes.length > 0) {
+      const settling = this.outbox.onOutcomes(applied.outcomes, this.reader);
+      write(settling.ops);
+      this.#takeSettling(settling);
+      for (const { peer, incarnation, seq } of applied.outcomes) {
+        if (peer === this.self && incarnation === this.incarnation) this.#offers.onSettled(seq);
+      }
+    }
+    this.#changes.push(...applied.changes);
+    this.#states.set(at, toHex(this.reader.stateHash()));
+    if (this.#states.size > HISTORY_OF_STATES) this.#states.delete(this.#states.keys().next().value as Slot);
+  }
+
+  turnApplied(): void {
+    if (this.#changes.some((c) => c.type === 'member' || c.type === 'session')) this.#updateMembers();
+    const { applied } = this;
+    const due = this.#reached.filter(({ at }) => at <= applied);
+    if (due.length > 0) {
+      this.#reached = this.#reached.filter(({ at }) => at > applied);
+      for (const { then } of due) for (const each of then) each(applied);
+    }
+    if (this.#appliedTold !== applied) {
+      this.#appliedTold = applied;
+      const changes = this.#changes;
+      this.#changes = [];
+      this.#events.onApplied?.(applied, changes);
+    }
+  }
+
+  #appliedTold: Slot = slot(0);
+
+  onLeader(leader: PeerId | null, _ballot: Ballot | null, self: boolean): void {
+    this.#leader = self ? this.self : leader;
+    this.#pool.reset();
+    this.#offers.onLeader(this.#leader);
+    this.#events.onLeader?.(this.#leader);
+  }
+
+  onBarrier(id: number, at: Slot): void {
+    const then = this.#barriers.get(id);
+    if (then === undefined) return;
+    this.#barriers.delete(id);
+    this.#reached.push({ at, then });
+  }
+
+  onDamage(key: string, error: unknown): void {
+    this.#problem('RECORD_DAMAGED', `${key}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+
+  // --- inside
+
+  #takeSettling({ settled, forked }: Settling): void {
+    if (forked) this.#forked = true;
+    for (const { handle, verdict } of settled) {
+      const outcomes = this.#waiting.get(handle);
+      this.#waiting.delete(handle);
+      outcomes?.settled?.(verdict);
+    }
+  }
+
+  #noteIgnored(ignored: Ignored): void {
+    if (ignored.why === 'duplicate' || ignored.why === 'gap') return;
+    this.#problem('COMMAND_IGNORED', `${ignored.why}: ${ignored.peer ?? 'a whole value'}`);
+  }
+
+  /** Own runs go to the pool where this peer leads. Those of this very turn too: their Accept waits for the disk. */
+  #feedPool(): void {
+    if (this.#leader !== this.self) return;
+    for (let next = this.#offers.next(this.#cutSeq); next !== null; next = this.#offers.next(this.#cutSeq)) {
+      for (const run of next.runs) {
+        const offered = this.#pool.offer(run);
+        if (offered === 'full' || offered === 'gap') return this.#offers.notTaken(run.firstSeq - 1);
+      }
+    }
+  }
+
+  #pumpOffers(): void {
+    if (this.#leader === null || this.#leader === this.self) return;
+    const next = this.#offers.next(this.#savedSeq);
+    if (next === null) return;
+    this.say(next.to, { type: 'offer', runs: next.runs.map((run) => run.bytes) });
+  }
+
+  #updateMembers(): void {
+    const peers = new Set(this.reader.members().map((m) => m.peer));
+    for (const { configuration: c } of this.#core.window()) for (const v of c.voters) peers.add(v.peer);
+    peers.delete(this.self);
+    this.#members = [...peers];
+    this.#driver.enqueue({ type: 'members', peers: this.#members });
+    this.#events.onPeers?.(this.#members);
+  }
+
+  #updateNote(): void {
+    const { applied } = this;
+    const state = this.reader.stateHash();
+    const key = `${applied}`;
+    if (key === this.#lastNote) return;
+    this.#lastNote = key;
+    const note = encodeNote({ levelMax: LEVEL, applied, state, staysOn: this.#staysOn });
+    this.#driver.enqueue({ type: 'note', note });
+  }
+
+  /** Equal applied slots mean equal states; anything else must not go on. */
+  #compareState(from: PeerId, beat: Heartbeat): void {
+    if (beat.note.length === 0) return;
+    const note = decodeNote(beat.note);
+    const own = this.#states.get(note.applied);
+    if (own !== undefined && own !== toHex(note.state)) {
+      throw new InvariantError(`the state after slot ${note.applied} differs from ${from}'s`);
+    }
+  }
+
+  /** The leader brings the configuration in line with the members' pinned roles, one change at a time. */
+  #steerVoters(): void {
+    if (this.#leader !== this.self || this.#ticks % 4 !== 0 || this.#paused !== null) return;
+    const now = this.#core.configuration;
+    const isReady = (peer: PeerId): boolean => {
+      const beat = this.#core.beatOf(peer);
+      return (
+        beat?.votes === true && beat.hears.includes(this.self) && beat.prefix + this.#store.genesis.alpha >= this.prefix
+      );
+    };
+    const voters = wantedVoters(now, this.reader.members(), isReady);
+    if (sameVoters(now.voters, voters)) return;
+    this.#driver.enqueue({ type: 'reconfigure', voters, ...majorities(voters.length) });
+  }
+
+  #problem(code: string, message: string): void {
+    this.#events.onProblem?.({ code, message });
+  }
+}

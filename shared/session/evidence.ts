@@ -1,0 +1,42 @@
+import { equal } from '../base/bytes.ts';
+import {
+  type DocumentReader,
+  REFUSALS_KEPT,
+  type SessionId,
+  type SessionRecord,
+  type Took,
+  tagOf,
+  type Verdict,
+} from '../document/index.ts';
+import { entryOf, type Item, type PlacedBody, placedBodies } from './items.ts';
+
+/** What became of a command that was judged, as far as the state still tells. */
+export function verdictOf(reader: DocumentReader, session: SessionId, item: Item, record: SessionRecord): Verdict {
+  const { seq } = item.command;
+  const refusal = record.refusals.find((each) => each.seq === seq);
+  if (refusal) return { refused: refusal.code, detail: 'judged while this store was not looking' };
+  const oldest = record.refusals[0];
+  const forgotten = record.refusals.length === REFUSALS_KEPT && oldest !== undefined && seq < oldest.seq;
+  const bodies = placedBodies(item.body);
+  if (forgotten && !bodies.every((placed) => leftTrace(reader, session, item, placed))) {
+    const refused = bodies.some(({ body }) => body.kind === 'edit') ? 'STALE_BASE' : 'NO_RIGHTS';
+    return { refused, detail: 'refused so long ago that the reason is gone' };
+  }
+  return { took: bodies.map((placed) => tookNow(reader, session, item, placed)) };
+}
+
+function leftTrace(reader: DocumentReader, session: SessionId, item: Item, placed: PlacedBody): boolean {
+  const { body, index } = placed;
+  const entry = entryOf(session, item.command.seq, placed);
+  if (entry === null) return true;
+  if (body.kind === 'create') return reader.entry(entry) !== undefined;
+  const tag = tagOf(item.command.hash, index);
+  return reader.history(entry).some((revision) => equal(revision.tag, tag));
+}
+
+function tookNow(reader: DocumentReader, session: SessionId, item: Item, placed: PlacedBody): Took {
+  const id = entryOf(session, item.command.seq, placed);
+  const entry = id === null ? undefined : reader.entry(id);
+  if (id === null || !entry) return { entry: null, position: null, slot: null, revision: null };
+  return { entry: id, position: entry.position, slot: entry.slot, revision: entry.revision };
+}

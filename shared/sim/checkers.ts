@@ -1,0 +1,71 @@
+import { toHex } from '../base/bytes.ts';
+import { entryView } from '../document/index.ts';
+import type { Replica } from '../replica/replica.ts';
+
+export class CheckFailed extends Error {
+  override readonly name = 'CheckFailed';
+}
+
+export function check(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new CheckFailed(message);
+}
+
+/** Outside the core: what every replica says it has must be the same for all, and for ever. */
+export class Agreement {
+  readonly #digests = new Map<number, string>();
+  readonly #states = new Map<number, string>();
+  highest = 0;
+
+  look(name: string, replica: Replica): void {
+    const { prefix, applied } = replica;
+    this.#same(this.#digests, prefix, toHex(replica.inspect().digest), `${name}: digest at slot ${prefix}`);
+    this.#same(this.#states, applied, toHex(replica.reader.stateHash()), `${name}: state after slot ${applied}`);
+    this.highest = Math.max(this.highest, prefix);
+  }
+
+  #same(known: Map<number, string>, at: number, is: string, what: string): void {
+    const was = known.get(at);
+    if (was === undefined) known.set(at, is);
+    else check(was === is, `${what} is ${is.slice(0, 8)}, and was ${was.slice(0, 8)} somewhere`);
+  }
+}
+
+/** One text that somebody at a node wrote as a new entry. */
+export interface Wish {
+  readonly node: number;
+  readonly text: string;
+  /** Its number among the creations of that node. */
+  readonly n: number;
+  saved: boolean;
+  position: number | null;
+  refused: string | null;
+}
+
+/** Nothing saved is lost or doubled, each author's order is kept, and a place once told never changes. */
+export function checkLog(replica: Replica, wishes: readonly Wish[]): number {
+  const { reader } = replica;
+  const byText = new Map(wishes.map((wish) => [wish.text, wish]));
+  const seen = new Map<string, number>();
+  const lastOf = new Map<number, number>();
+  for (let at = 1; at <= reader.positions(); at++) {
+    const id = reader.entryIdAt(at);
+    check(id !== undefined, `position ${at} has no entry`);
+    const first = reader.revision(id, 1)?.text ?? '';
+    const wish = byText.get(first);
+    check(wish !== undefined, `position ${at} holds what nobody wrote: ${first}`);
+    check(!seen.has(first), `${first} stands at ${seen.get(first)} and at ${at}`);
+    seen.set(first, at);
+    check((lastOf.get(wish.node) ?? 0) < wish.n, `node ${wish.node}'s order is broken at position ${at}: ${first}`);
+    lastOf.set(wish.node, wish.n);
+    check(
+      wish.position === null || wish.position === at,
+      `${first} was told to be at ${wish.position}, and is at ${at}`,
+    );
+    check(entryView(reader, id)?.position === at, `the entry at ${at} says otherwise`);
+  }
+  for (const wish of wishes) {
+    if (wish.refused !== null) check(!seen.has(wish.text), `${wish.text} was refused as ${wish.refused}, and is there`);
+    else if (wish.saved) check(seen.has(wish.text), `${wish.text} was saved, and is lost`);
+  }
+  return seen.size;
+}

@@ -1,0 +1,53 @@
+import { asArray, asBytes, asInteger, asText, type Cbor, decodeCbor, encodeCbor, FormatError } from '../base/cbor.ts';
+
+/** An author's signed runs on their way to the leader: all that are not committed yet, in order, from the first on. */
+export interface Offer {
+  readonly type: 'offer';
+  /** Encoded runs. */
+  readonly runs: readonly Uint8Array[];
+}
+
+/** Said on every new connection: where the sender listens, and which levels of the format it can read. */
+export interface Hello {
+  readonly type: 'hello';
+  /** Multiaddrs without `/p2p/`. At most 16. */
+  readonly addresses: readonly string[];
+  readonly levelMax: number;
+  /** The program's version, for people. */
+  readonly version: string;
+}
+
+export type SessionMessage = Offer | Hello;
+
+const OFFER = 1;
+const HELLO = 2;
+const RUNS_MAX = 4096;
+const ADDRESSES_MAX = 16;
+const ADDRESS_LENGTH_MAX = 256;
+
+export function encodeSessionMessage(m: SessionMessage): Uint8Array {
+  return encodeCbor(m.type === 'offer' ? [OFFER, m.runs] : [HELLO, m.addresses, m.levelMax, m.version]);
+}
+
+/** @throws FormatError */
+export function decodeSessionMessage(bytes: Uint8Array): SessionMessage {
+  const [type, ...f] = asArray(decodeCbor(bytes));
+  if (type === OFFER && f.length === 1) {
+    return { type: 'offer', runs: list(f[0], RUNS_MAX).map((run) => asBytes(run)) };
+  }
+  if (type === HELLO && f.length === 3) {
+    return {
+      type: 'hello',
+      addresses: list(f[0], ADDRESSES_MAX).map((a) => asText(a, ADDRESS_LENGTH_MAX)),
+      levelMax: asInteger(f[1], 1),
+      version: asText(f[2], 64),
+    };
+  }
+  throw new FormatError('an unknown session message');
+}
+
+function list(value: Cbor | undefined, max: number): readonly Cbor[] {
+  const items = asArray(value);
+  if (items.length > max) throw new FormatError(`more than ${max} items`);
+  return items;
+}

@@ -1,0 +1,215 @@
+import type { Run } from './command.ts';
+import { groupOptions, type Options } from './usage.ts';
+
+export interface Command {
+  /** What follows the verb. */
+  readonly usage: string;
+  readonly summary: string;
+  /** What `--help` adds, each line as it is printed. */
+  readonly details: readonly string[];
+  readonly options: Options;
+  /** How many words may follow, at least and at most. */
+  readonly positionals: readonly [min: number, max: number];
+  /** Loaded when it is run, so that one command does not wait for the others. */
+  load(): Promise<Run>;
+}
+
+const string = { type: 'string' } as const;
+const boolean = { type: 'boolean' } as const;
+
+const writing: Options = { ...groupOptions, wait: string, strict: boolean, as: string };
+
+const writingDetails = [
+  '--wait saved|committed   until it is on this disk, or until the group has agreed on its place (default)',
+  '--timeout 30s            how long to wait for the group; then it is "saved", with the reason, and goes on by itself',
+  '--strict                 exit 4 where it is not committed by then',
+  '--as WRITER              the name of the person at the keyboard',
+];
+
+const members = (summary: string, how: string, load: Command['load']): Command => ({
+  usage: 'PEER',
+  summary,
+  details: ['PEER is an id, a prefix of one, or a unique name.', how, '--timeout 30s            exit 4 after that'],
+  options: groupOptions,
+  positionals: [1, 1],
+  load,
+});
+
+/** Every verb there is, in the order of the help. */
+export const commands: Readonly<Record<string, Command>> = {
+  serve: {
+    usage: '[--name NAME] [--listen MULTIADDR]… [--no-mdns] [--json] [--log-level L]',
+    summary: 'Runs a peer until Ctrl+C.',
+    details: [
+      '--name NAME              what this machine is called in its groups (at first the host name)',
+      '--listen MULTIADDR       where to listen, such as /ip4/0.0.0.0/tcp/4747; may be given several times',
+      '--no-mdns                neither look for members on this network by itself nor be found',
+      '--log-level L            trace, debug, info (default), warn, error or silent; the log goes to standard error',
+    ],
+    options: {
+      name: string,
+      listen: { type: 'string', multiple: true },
+      'no-mdns': boolean,
+      'log-level': string,
+    },
+    positionals: [0, 0],
+    load: async () => (await import('./commands/serve.ts')).serve,
+  },
+  create: {
+    usage: 'TITLE',
+    summary: 'Starts a new log, with this machine as its first member.',
+    details: [],
+    options: groupOptions,
+    positionals: [1, 1],
+    load: async () => (await import('./commands/groups.ts')).create,
+  },
+  invite: {
+    usage: '[--rights writer|reader|keeper] [--role voter|learner|witness] [--expires 24h]',
+    summary: 'Makes a ticket that lets one more machine in.',
+    details: [
+      '--rights writer          what the newcomer may do: read, write, or also invite and remove (keeper)',
+      '--role voter             pins its part in agreeing; left out, the group decides by itself',
+      '--expires 24h            how long the ticket is good',
+      '--timeout 30s            exit 4 after that',
+    ],
+    options: { ...groupOptions, rights: string, role: string, expires: string },
+    positionals: [0, 0],
+    load: async () => (await import('./commands/groups.ts')).invite,
+  },
+  join: {
+    usage: 'TICKET|- [--timeout 60s]',
+    summary: 'Joins the log that a ticket is for. - reads the ticket from standard input.',
+    details: ['--timeout 60s            how long to try; exit 4 after that'],
+    options: { timeout: string },
+    positionals: [1, 1],
+    load: async () => (await import('./commands/groups.ts')).join,
+  },
+  append: {
+    usage: 'TEXT|- [--wait saved|committed] [--timeout 30s] [--strict] [--key K] [--as WRITER] [--lines]',
+    summary: 'Writes an entry. - reads it from standard input, without its last line end.',
+    details: [
+      ...writingDetails,
+      '--key K                  the same key is the same entry: a repeated command writes nothing new',
+      '--lines                  one entry for each line that is not empty',
+    ],
+    options: { ...writing, key: string, lines: boolean },
+    positionals: [1, 1],
+    load: async () => (await import('./commands/append.ts')).append,
+  },
+  edit: {
+    usage: 'ENTRY TEXT|- [--wait …] [--timeout 30s] [--strict] [--as WRITER]',
+    summary: 'Gives an entry a new text, merged with what others changed meanwhile.',
+    details: ['ENTRY is an id, a unique prefix of one, or a position such as 57.', ...writingDetails],
+    options: writing,
+    positionals: [2, 2],
+    load: async () => (await import('./commands/revise.ts')).edit,
+  },
+  remove: {
+    usage: 'ENTRY [--wait …] [--timeout 30s] [--strict] [--as WRITER]',
+    summary: 'Removes an entry. Its position stays, and it can be restored.',
+    details: ['ENTRY is an id, a unique prefix of one, or a position such as 57.', ...writingDetails],
+    options: writing,
+    positionals: [1, 1],
+    load: async () => (await import('./commands/revise.ts')).remove,
+  },
+  restore: {
+    usage: 'ENTRY [--revision N] [--wait …] [--timeout 30s] [--strict] [--as WRITER]',
+    summary: 'Brings a removed entry back, or an older text.',
+    details: [
+      'ENTRY is an id, a unique prefix of one, or a position such as 57.',
+      '--revision N             the revision whose text comes back',
+      ...writingDetails,
+    ],
+    options: { ...writing, revision: string },
+    positionals: [1, 1],
+    load: async () => (await import('./commands/revise.ts')).restore,
+  },
+  import: {
+    usage: 'FILE.jsonl|- [--writer-field F] [--text-field F]',
+    summary: 'Writes one entry for each line of JSON. What was imported before is skipped.',
+    details: [
+      '--text-field F           the field that holds the text (default: text)',
+      '--writer-field F         the field that names who wrote it (default: none)',
+      '--timeout 30s            how long to wait for the group; what is not agreed by then is kept and goes on by itself',
+    ],
+    options: { ...groupOptions, 'writer-field': string, 'text-field': string },
+    positionals: [1, 1],
+    load: async () => (await import('./commands/import.ts')).importFile,
+  },
+  log: {
+    usage: '[--since POSITION] [--after-slot SLOT] [--limit N] [--follow] [--pending]',
+    summary: 'Prints the log.',
+    details: [
+      '--since POSITION         from this position on',
+      '--after-slot SLOT        only entries created after this slot',
+      '--limit N                the last N; with --since or --after-slot the first N',
+      '--follow                 goes on with what is new or changed, until Ctrl+C',
+      '--pending                also what is not agreed yet',
+    ],
+    options: {
+      ...groupOptions,
+      since: string,
+      'after-slot': string,
+      limit: string,
+      follow: boolean,
+      pending: boolean,
+    },
+    positionals: [0, 0],
+    load: async () => (await import('./commands/log.ts')).log,
+  },
+  history: {
+    usage: 'ENTRY',
+    summary: 'Prints every revision of an entry.',
+    details: ['ENTRY is an id, a unique prefix of one, or a position such as 57.'],
+    options: groupOptions,
+    positionals: [1, 1],
+    load: async () => (await import('./commands/log.ts')).history,
+  },
+  barrier: {
+    usage: '[--timeout 30s]',
+    summary: 'Waits until this machine has everything that was agreed before now.',
+    details: ['--timeout 30s            exit 4 after that'],
+    options: groupOptions,
+    positionals: [0, 0],
+    load: async () => (await import('./commands/status.ts')).barrier,
+  },
+  status: {
+    usage: '',
+    summary: 'Says how things stand.',
+    details: [],
+    options: groupOptions,
+    positionals: [0, 0],
+    load: async () => (await import('./commands/status.ts')).status,
+  },
+  members: {
+    usage: '',
+    summary: 'Lists the members of a log.',
+    details: [],
+    options: groupOptions,
+    positionals: [0, 0],
+    load: async () => (await import('./commands/status.ts')).members,
+  },
+  promote: members(
+    'Gives a member a vote, and pins that.',
+    'It votes once it has caught up.',
+    async () => (await import('./commands/members.ts')).promote,
+  ),
+  demote: members(
+    'Takes a member’s vote, and pins that.',
+    'It goes on holding everything.',
+    async () => (await import('./commands/members.ts')).demote,
+  ),
+  expel: members(
+    'Removes a member.',
+    'What it wrote stays; it needs a new invitation to return.',
+    async () => (await import('./commands/members.ts')).expel,
+  ),
+  verify: {
+    usage: '',
+    summary: 'Checks every stored record of a stopped peer. Exit 5 where something is damaged.',
+    details: [],
+    options: {},
+    positionals: [0, 0],
+    load: async () => (await import('./commands/verify.ts')).verify,
+  },
+};

@@ -1,0 +1,103 @@
+import type { LogLine, LogParams, Revision } from '../../../shared/ipc/contract.ts';
+import { EXIT } from '../../../shared/ipc/errors.ts';
+import { type Asking, type Invocation, inTime, jsonLine, withPeer } from '../command.ts';
+import { failureOf } from '../failure.ts';
+import { dim, localClock, localDay, localTime, printable, printableLine, shortPeer } from '../terminal.ts';
+import { usage } from '../usage.ts';
+
+export async function log(invocation: Invocation): Promise<number> {
+  const { args, io, json } = invocation;
+  const since = args.integer('since', 1);
+  const afterSlot = args.integer('after-slot', 0);
+  const limit = args.integer('limit', 0);
+  if (since !== undefined && afterSlot !== undefined) throw usage('Give --since or --after-slot, not both.');
+  const asked: Omit<LogParams, 'group'> = {
+    ...(since === undefined ? {} : { since }),
+    ...(afterSlot === undefined ? {} : { afterSlot }),
+    ...(limit === undefined ? {} : { limit }),
+    follow: args.flag('follow'),
+    pending: args.flag('pending'),
+  };
+  const page = new LogPage(io.colour);
+  return withPeer(invocation, async (asking) => {
+    try {
+      await inTime(invocation, asking, async (signal) => {
+        for await (const line of asking.service.log({ ...asking.inGroup, ...asked }, signal)) {
+          await io.out(json ? jsonLine(line) : page.show(line));
+        }
+      });
+    } catch (error) {
+      // Following ends when the person or the given time says so; that is how it is meant.
+      const { code } = failureOf(error);
+      if (!asked.follow || (code !== 'CANCELLED' && code !== 'TIMED_OUT')) throw error;
+    }
+    return EXIT.done;
+  });
+}
+
+/** The log as a page: days as headings, positions in a margin, what is not agreed yet below a line. */
+class LogPage {
+  readonly #colour: boolean;
+  #day = '';
+  #belowLine = false;
+
+  constructor(colour: boolean) {
+    this.#colour = colour;
+  }
+
+  show(line: LogLine): string {
+    return this.#headings(line) + this.#entry(line);
+  }
+
+  #headings(line: LogLine): string {
+    const pending = line.status === 'pending';
+    let text = '';
+    if (pending && !this.#belowLine) text += `${dim('───────── not agreed yet ─────────', this.#colour)}\n`;
+    this.#belowLine = pending;
+    const day = localDay(line.time);
+    if (day !== this.#day) text += `${dim(day, this.#colour)}\n`;
+    this.#day = day;
+    return text;
+  }
+
+  #entry(line: LogLine): string {
+    const margin = (line.position === null ? '·' : String(line.position)).padStart(6);
+    const who = printableLine(line.writer || line.name).padEnd(10);
+    const notes: string[] = [];
+    if (line.revision > 1 && !line.removed) notes.push('edited');
+    if (line.status === 'pending') notes.push(printableLine(line.why));
+    const note = notes.length > 0 ? dim(`  (${notes.join('; ')})`, this.#colour) : '';
+    const head = `${dim(margin, this.#colour)}  ${localClock(line.time)}  ${who}  `;
+    const indent = `\n${' '.repeat(margin.length + 2 + 5 + 2 + who.length + 2)}`;
+    const text = line.text === null ? dim('removed', this.#colour) : printable(line.text).replaceAll('\n', indent);
+    return `${head}${text}${note}\n`;
+  }
+}
+
+export async function history(invocation: Invocation): Promise<number> {
+  const { args, io, json } = invocation;
+  const entry = args.positionals[0] as string;
+  return withPeer(invocation, async (asking) => {
+    await inTime(invocation, asking, async (signal) => {
+      const names = json ? new Map<string, string>() : await namesOf(asking, signal);
+      for await (const revision of asking.service.history({ ...asking.inGroup, entry }, signal)) {
+        await io.out(json ? jsonLine(revision) : revisionText(revision, names, io.colour));
+      }
+    });
+    return EXIT.done;
+  });
+}
+
+async function namesOf({ service, inGroup }: Asking, signal: AbortSignal): Promise<Map<string, string>> {
+  const members = await service.members(inGroup, signal);
+  return new Map(members.map(({ peer, name }) => [peer, name]));
+}
+
+function revisionText(revision: Revision, names: ReadonlyMap<string, string>, colour: boolean): string {
+  const who = revision.writer || names.get(revision.author) || shortPeer(revision.author);
+  const place = revision.slot === null ? 'not agreed yet' : `slot ${revision.slot}`;
+  const when = localTime(revision.time, new Date());
+  const head = `Revision ${revision.revision}  ${printableLine(who)}  ${when}  ${dim(`(${place})`, colour)}`;
+  const text = revision.text === null || revision.removed ? 'removed' : printable(revision.text);
+  return `${head}\n    ${text.replaceAll('\n', '\n    ')}\n`;
+}

@@ -1,0 +1,99 @@
+import type { Logger } from 'pino';
+import type { PeerService } from '../../../shared/ipc/contract.ts';
+import { EXIT } from '../../../shared/ipc/errors.ts';
+import { openEndpoint } from '../../peer/endpoint.ts';
+import { directoryOf, type Invocation, jsonLine } from '../command.ts';
+import { failureLine, failureOf } from '../failure.ts';
+import { LOG_LEVELS, makeLog } from '../log-output.ts';
+
+/** What a stop may take: handing over, the last answers, closing the stores; within the 10 s that are promised. Milliseconds. */
+const STOP_MS = 9_500;
+
+export interface Peer {
+  readonly service: PeerService;
+  readonly peer: string;
+  addresses(): readonly string[];
+  close(): Promise<void>;
+  /** Resolves once the peer has ended, with what ended it, or with nothing after `close`. */
+  readonly closed: Promise<unknown>;
+}
+
+interface PeerOptions {
+  readonly dir: string;
+  readonly name?: string;
+  readonly listen?: readonly string[];
+  readonly mdns?: boolean;
+  readonly log?: Logger;
+}
+
+/** Runs a peer until the person, or the peer itself, ends it. */
+export async function serve(invocation: Invocation): Promise<number> {
+  const { args, io, json } = invocation;
+  const log = makeLog(io.err, args.choice('log-level', LOG_LEVELS) ?? 'info', json);
+  const dir = directoryOf(invocation);
+  const name = args.text('name');
+  const listen = args.texts('listen');
+  const peer = await openPeer({
+    dir,
+    ...(name === undefined ? {} : { name }),
+    ...(listen.length === 0 ? {} : { listen }),
+    mdns: !args.flag('no-mdns'),
+    log,
+  });
+  return run(peer, dir, log, invocation);
+}
+
+/** Lets the directory's commands ask the peer, says that it is ready, and stays until something ends it. */
+export async function run(peer: Peer, dir: string, log: Logger, { io, json }: Invocation): Promise<number> {
+  let stop = (): Promise<unknown> => peer.close();
+  try {
+    const endpoint = await openEndpoint({
+      service: peer.service,
+      dir,
+      onProblem: (error) => log.error({ err: error }, 'a request met a fault of the program'),
+    });
+    // First no more questions, then no more peer: whoever asks is told, and not left waiting.
+    stop = () => endpoint.close().finally(() => peer.close());
+    await io.out(json ? jsonLine(readyEvent(peer)) : readyPage(peer, dir));
+    const fatal = await Promise.race([interrupted(io.signal), peer.closed]);
+    if (fatal === undefined) return EXIT.done;
+    const failure = failureOf(fatal);
+    await io.err(failureLine(failure, json));
+    return failure.exitCode;
+  } finally {
+    await inAtMost(STOP_MS, stop()).catch((error: unknown) => log.error({ err: error }, 'the stop was not clean'));
+  }
+}
+
+async function openPeer(options: PeerOptions): Promise<Peer> {
+  // @ts-expect-error: until the peer's file is there
+  const module = await import('../../peer/peer.ts');
+  return module.openPeer(options);
+}
+
+const readyEvent = (peer: Peer): object => ({
+  event: 'ready',
+  peer: peer.peer,
+  addresses: peer.addresses(),
+  web: null,
+});
+
+function readyPage(peer: Peer, dir: string): string {
+  const lines = [`Running for ${dir} as ${peer.peer}`, ...peer.addresses().map((address) => `  listens on ${address}`)];
+  return `${lines.join('\n')}\nCtrl+C stops it.\n`;
+}
+
+function interrupted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+}
+
+async function inAtMost(limitMs: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done after ${limitMs / 1_000} s`)), limitMs);
+  });
+  await Promise.race([work, limit]).finally(() => clearTimeout(timer));
+}

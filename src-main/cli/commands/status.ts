@@ -1,0 +1,87 @@
+import type { GroupStatus, MemberStatus, PeerStatus } from '../../../shared/ipc/contract.ts';
+import { EXIT } from '../../../shared/ipc/errors.ts';
+import { answered, type Invocation, inTime, jsonLine, withPeer } from '../command.ts';
+import { grouped, localTime, printableLine, shortId, shortPeer, table } from '../terminal.ts';
+
+export async function status(invocation: Invocation): Promise<number> {
+  const { io, json } = invocation;
+  return withPeer(invocation, async (asking) => {
+    const found = await inTime(invocation, asking, (signal) => asking.service.status(asking.inGroup, signal));
+    await io.out(json ? jsonLine(found) : statusPage(found));
+    return EXIT.done;
+  });
+}
+
+export async function members(invocation: Invocation): Promise<number> {
+  const { io, json } = invocation;
+  return withPeer(invocation, async (asking) => {
+    const found = await inTime(invocation, asking, (signal) => asking.service.members(asking.inGroup, signal));
+    const text = json ? found.map(jsonLine).join('') : page(memberTable(found, null));
+    await io.out(text);
+    return EXIT.done;
+  });
+}
+
+export async function barrier(invocation: Invocation): Promise<number> {
+  const { args, io, json } = invocation;
+  const timeoutMs = args.duration('timeout', 30_000);
+  return withPeer(invocation, async (asking) => {
+    const params = { ...asking.inGroup, timeoutMs };
+    const { position, slot, digest } = await answered(asking, timeoutMs, (signal) =>
+      asking.service.barrier(params, signal),
+    );
+    await io.out(
+      json
+        ? jsonLine({ position, slot, digest })
+        : `Everything agreed before now is here: up to #${position} (slot ${slot}, digest ${digest.slice(0, 12)}).\n`,
+    );
+    return EXIT.done;
+  });
+}
+
+function statusPage({ peer, name, groups }: PeerStatus): string {
+  const lines = [`${printableLine(name)}  (${shortPeer(peer)})`];
+  if (groups.length === 0) {
+    lines.push('', 'In no log yet. Start one with: synod create TITLE, or join one with: synod join TICKET');
+  }
+  for (const group of groups) lines.push('', ...groupLines(group));
+  return page(lines);
+}
+
+function groupLines(group: GroupStatus): string[] {
+  const { voters, reachable, phase2 } = group.quorum;
+  const machines = voters === 1 ? '1 machine decides' : `${voters} machines decide, ${phase2} are enough`;
+  const standing = group.canCommit
+    ? `All well: ${machines}, ${reachable} here.`
+    : `Waiting: ${printableLine(group.why ?? `${machines}, ${reachable} here.`)}`;
+  const pending = group.pending === 0 ? 'nothing waits' : `${grouped(group.pending)} not agreed yet`;
+  return [
+    `${printableLine(group.title)}  (${shortId(group.group)})`,
+    `  ${standing}`,
+    `  ${grouped(group.positions)} entries agreed, ${pending}.`,
+    ...(group.canCommit && group.why !== null ? [`  ${printableLine(group.why)}`] : []),
+    ...memberTable(group.members, group.leader).map((line) => `  ${line}`),
+  ];
+}
+
+const ROLES = { voter: 'votes', learner: 'holds all', witness: 'witness' } as const;
+
+function memberTable(list: readonly MemberStatus[], leader: string | null): string[] {
+  const now = new Date();
+  return table(
+    list.map((member) => [
+      member.connected ? '●' : '○',
+      printableLine(member.name),
+      member.peer === leader ? 'leads' : ROLES[member.role],
+      member.rights,
+      shortPeer(member.peer),
+      member.connected
+        ? 'here'
+        : member.lastSeen === null
+          ? 'not seen yet'
+          : `since ${localTime(member.lastSeen, now)}`,
+    ]),
+  );
+}
+
+const page = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');

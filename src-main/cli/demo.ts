@@ -1,0 +1,199 @@
+// Three peers on this machine that keep one log: `npm run demo`. With --once it stops by itself, with --dir it leaves its
+// data there.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { connect, type PeerConnection } from './client.ts';
+import { failureOf } from './failure.ts';
+
+/** Apollo 13, 13 April 1970: the air-to-ground transcript (NASA, public domain). Each line by the machine of that number. */
+const TRANSCRIPT: readonly (readonly [machine: number, speaker: string, text: string])[] = [
+  [1, 'CC', '13, we’ve got one more item for you, when you get a chance. We’d like you to stir up your cryo tanks.'],
+  [2, 'LMP', 'Okay, Houston - -'],
+  [0, 'CDR', 'I believe we’ve had a problem here.'],
+  [1, 'CC', 'This is Houston. Say again, please.'],
+  [0, 'CDR', 'Houston, we’ve had a problem. We’ve had a MAIN B BUS UNDERVOLT.'],
+  [1, 'CC', 'Roger. MAIN B UNDERVOLT.'],
+  [1, 'CC', 'Okay, stand by, 13. We’re looking at it.'],
+  [2, 'LMP', 'Okay. Right now, Houston, the voltage is - is looking good. And we had a pretty large bang.'],
+  [1, 'CC', 'Roger, Fred.'],
+  [2, 'LMP', 'In the interim here, we’re starting to go ahead and button up the tunnel again.'],
+  [0, 'CDR', 'And, Houston, we had a RESTART on our computer and we had a PGNCS light and the RESTART RESET.'],
+  [2, 'LMP', 'Yes. We got a MAIN BUS A UNDERVOLT now, too, showing.'],
+  [1, 'CC', 'MAIN A UNDERVOLT.'],
+];
+
+const MACHINES = ['Odyssey', 'Houston', 'Aquarius'] as const;
+const WRITERS = ['CDR', 'CC', 'LMP'] as const;
+const TITLE = 'Apollo 13 · air to ground';
+/** For each thing that takes an election or a dial. Milliseconds. */
+const STEP_MS = 60_000;
+/** Longer than a peer takes for a clean stop. Milliseconds. */
+const STOP_MS = 12_000;
+
+const say = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
+interface Machine {
+  readonly name: string;
+  readonly dir: string;
+  readonly process: ChildProcess;
+  readonly exited: Promise<void>;
+  connection?: PeerConnection;
+}
+
+async function demo(): Promise<void> {
+  const { values } = parseArgs({ options: { once: { type: 'boolean' }, dir: { type: 'string' } } });
+  const kept = values.dir === undefined ? undefined : resolve(values.dir);
+  const stop = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK'] as const) {
+    if ((signal === 'SIGBREAK') === (process.platform === 'win32') || signal === 'SIGINT' || signal === 'SIGTERM') {
+      process.on(signal, () => stop.abort());
+    }
+  }
+
+  const dir = kept ?? (await mkdtemp(join(tmpdir(), 'synod-demo-')));
+  const machines: Machine[] = [];
+  try {
+    await run(dir, machines, stop.signal);
+    if (!values.once) await interruption(stop.signal);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+  } finally {
+    await Promise.all(machines.map(stopMachine));
+    if (kept === undefined) await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+async function run(dir: string, machines: Machine[], signal: AbortSignal): Promise<void> {
+  for (const name of MACHINES) machines.push(startMachine(join(dir, name.toLowerCase()), name));
+  say(`Three machines, all on this one: ${MACHINES.join(', ')}. Their data is in ${dir}`);
+  for (const machine of machines) {
+    await ready(machine, signal);
+    machine.connection = await connect(machine.dir, signal);
+  }
+  const [first, ...others] = machines as [Machine, ...Machine[]];
+  if ((await serviceOf(first).groups({}, signal)).length === 0) await found(first, others, signal);
+  say('Waiting until all three decide together…');
+  await threeVoters(first, signal);
+  if ((await serviceOf(first).status({}, signal)).groups[0]?.positions === 0) await converse(machines, signal);
+  await show(machines, signal);
+}
+
+async function found(first: Machine, others: readonly Machine[], signal: AbortSignal): Promise<void> {
+  await serviceOf(first).create({ title: TITLE }, signal);
+  say(`${first.name} starts the log “${TITLE}”.`);
+  for (const other of others) {
+    const { ticket } = await serviceOf(first).invite(
+      { rights: 'writer', role: 'voter', expiresMs: 3_600_000, timeoutMs: STEP_MS },
+      signal,
+    );
+    for await (const event of serviceOf(other).join({ ticket, timeoutMs: STEP_MS }, signal)) {
+      if (event.kind === 'joined') say(`${first.name} invites ${other.name}: in.`);
+    }
+  }
+}
+
+async function threeVoters(first: Machine, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + STEP_MS;
+  for (;;) {
+    const group = (await serviceOf(first).status({}, signal)).groups[0];
+    if (group?.canCommit && group.quorum.voters === 3 && group.quorum.reachable === 3) return;
+    if (performance.now() > deadline)
+      throw new Error(`Not three voters after a minute: ${group?.why ?? 'no reason given'}`);
+    await sleep(200, undefined, { signal });
+  }
+}
+
+async function converse(machines: readonly Machine[], signal: AbortSignal): Promise<void> {
+  say('Three people talk, each on their own machine…');
+  for (const [at, writer, text] of TRANSCRIPT) {
+    const params = { text, writer, wait: 'committed', timeoutMs: STEP_MS } as const;
+    await serviceOf(machines[at] as Machine).append(params, signal);
+  }
+}
+
+async function show(machines: readonly Machine[], signal: AbortSignal): Promise<void> {
+  const last = machines[2] as Machine;
+  const { position, digest } = await serviceOf(last).barrier({ timeoutMs: STEP_MS }, signal);
+  say(
+    `\nThe log as ${last.name} has it, ${position} entries in the one order that all three agreed on (${digest.slice(0, 12)}):\n`,
+  );
+  for await (const line of serviceOf(last).log({ follow: false, pending: false }, signal)) {
+    say(`  #${String(line.position).padEnd(3)} ${line.writer.padEnd(4)} ${line.text ?? '(removed)'}`);
+  }
+  say('\nWrite as one of them, from another terminal:');
+  machines.forEach((machine, at) => {
+    say(`  npx synod append --dir ${quoted(machine.dir)} --as ${WRITERS[at]} "Stand by."`);
+  });
+  say('Read it on another, or follow it there:');
+  say(`  npx synod log --dir ${quoted((machines[1] as Machine).dir)} --limit 5`);
+  say(`  npx synod log --dir ${quoted((machines[0] as Machine).dir)} --follow`);
+  say(`How they stand:\n  npx synod status --dir ${quoted((machines[0] as Machine).dir)}`);
+  say('\nCtrl+C stops all three.');
+}
+
+function startMachine(dir: string, name: string): Machine {
+  const entry = ['synod.js', 'synod.ts'].map((file) => fileURLToPath(new URL(file, import.meta.url))).find(existsSync);
+  const args = ['serve', '--dir', dir, '--name', name, '--listen', '/ip4/127.0.0.1/tcp/0', '--no-mdns', '--json'];
+  // The channel is how a child is asked to stop, on Windows too; it also ends a child whose parent is gone.
+  const child = spawn(process.execPath, [entry as string, ...args, '--log-level', 'error'], {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  return { name, dir, process: child, exited };
+}
+
+async function ready(machine: Machine, signal: AbortSignal): Promise<void> {
+  const output = createInterface({ input: machine.process.stdout as NodeJS.ReadableStream });
+  const line = new Promise<void>((resolve) => output.once('line', () => resolve()));
+  const failed = machine.exited.then(() => {
+    throw new Error(`${machine.name} did not start; its reason stands above.`);
+  });
+  failed.catch(() => {});
+  const limit = new AbortController();
+  try {
+    await Promise.race([line, failed, sleep(STEP_MS, undefined, { signal: AbortSignal.any([signal, limit.signal]) })]);
+  } finally {
+    limit.abort();
+  }
+}
+
+async function stopMachine({ process: child, exited, connection }: Machine): Promise<void> {
+  connection?.close();
+  if (child.connected) child.send('stop');
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+  await exited;
+  clearTimeout(timer);
+}
+
+function serviceOf(machine: Machine): PeerConnection['service'] {
+  if (!machine.connection) throw new Error(`${machine.name} is not connected`);
+  return machine.connection.service;
+}
+
+function interruption(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    // A signal handler alone does not keep a process alive.
+    const alive = setInterval(() => {}, 3_600_000);
+    signal.addEventListener('abort', () => clearInterval(alive), { once: true });
+  });
+}
+
+const quoted = (path: string): string => (/^[\w./:\\-]+$/.test(path) ? path : JSON.stringify(path));
+
+try {
+  await demo();
+} catch (error) {
+  process.stderr.write(`${failureOf(error).message}\n`);
+  process.exitCode = 1;
+}

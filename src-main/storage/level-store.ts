@@ -1,0 +1,228 @@
+import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { ClassicLevel } from 'classic-level';
+import { assert } from '../../shared/base/assert.ts';
+import type { Kv, KvOp, KvRange, KvRow, MarkFile, MarkPlace, StorePort } from '../../shared/driver/store.ts';
+import { StoreError } from '../../shared/driver/store.ts';
+import { keepAside, letGo, prune } from './aside.ts';
+import { restoreBallast } from './ballast.ts';
+import { errnoOf, fileError, storeError } from './errors.ts';
+import { DIRECTORY_MODE, syncDirectory } from './files.ts';
+import { levelError, readError } from './level-errors.ts';
+import { DiskMarkFile } from './mark-file.ts';
+
+type Database = ClassicLevel<string, Uint8Array>;
+
+/**
+ * After so many batches LevelDB is made to carry its write-ahead file into a table. The journal notices lost turns only among the
+ * last 4,096 and more that it keeps (`CHECKPOINT_TURNS`), so nothing older may rest in that file, where damage goes unnoticed. Two rounds fit into one.
+ */
+const FLUSH_BATCHES = 1024;
+/**
+ * LevelDB's own buffers and tables, 4 and 2 MiB otherwise: small, so that one compaction fits into the space that `ballast.ts` holds back. Costs a
+ * third of the speed of bulk writing. Bytes.
+ */
+const SIZES = { writeBufferSize: 1024 * 1024, maxFileSize: 1024 * 1024 };
+/** Rows fetched at once while scanning. */
+const PAGE_ROWS = 1000;
+const PAGE_BYTES = 1024 * 1024;
+
+/**
+ * The store of one group on LevelDB: `dir/db`, `dir/mark`, `dir/aside`, and beside them `dir/ballast` and `dir/reserve`. With `create`, `dir` must not hold a
+ * database yet, and the folder around it must be there; `createStore` is the way to make one that a crash can't leave half made.
+ * @throws StoreError
+ */
+export async function openLevelStore(dir: string, { create }: { readonly create: boolean }): Promise<StorePort> {
+  const location = join(dir, 'db');
+  const aside = join(dir, 'aside');
+  if (create) await makeDirectories(dir, location);
+  else await assertThere(location);
+
+  const kept = create ? [] : await keepAside(location, aside);
+  const db: Database = new ClassicLevel(location, { keyEncoding: 'utf8', valueEncoding: 'view' });
+  try {
+    await db.open({ ...SIZES, createIfMissing: create, errorIfExists: create });
+  } catch (error) {
+    const known = await levelError(error, dir);
+    if (known.code === 'LOCKED') await letGo(aside, kept);
+    throw known;
+  }
+  await prune(aside);
+  return new LevelStore(dir, db);
+}
+
+/**
+ * Makes a store beside its place and moves it there only when `init` has written the first turn and its mark: a store in its place without a
+ * mark is therefore a damaged one, never a young one.
+ * @throws StoreError, and whatever `init` throws; then nothing is left behind
+ */
+export async function createStore(dir: string, init: (port: StorePort) => Promise<void>): Promise<void> {
+  assert(!(await exists(dir)), 'there is something in the place of the new store', dir);
+  const making = `${dir}.new`;
+  try {
+    await rm(making, { recursive: true, force: true }); // an attempt that a crash cut short
+    const port = await openLevelStore(making, { create: true });
+    try {
+      await init(port);
+    } finally {
+      await port.close();
+    }
+    await restoreBallast(making);
+    await syncDirectory(join(making, 'db'));
+    await syncDirectory(making);
+    await rename(making, dir);
+    await syncDirectory(dirname(dir));
+  } catch (error) {
+    await rm(making, { recursive: true, force: true }).catch(() => undefined); // the first error is the one to tell
+    throw errnoOf(error)?.startsWith('E') ? fileError(error, 'write') : error;
+  }
+}
+
+/** For `openLevelStore` and for tests that bring a database which fails. */
+export class LevelStore implements StorePort {
+  readonly kv: Kv;
+  readonly mark: MarkFile;
+  readonly #dir: string;
+  readonly #db: Database;
+  readonly #markFile: DiskMarkFile;
+  /** The write under way; never rejects. */
+  #writing: Promise<void> | null = null;
+  /** What every further write gets. */
+  #refused: StoreError | null = null;
+  #closing: Promise<void> | null = null;
+  #batches = 0;
+  /** Never rejects. */
+  #flushing: Promise<void> = Promise.resolve();
+
+  constructor(dir: string, db: Database) {
+    this.#dir = dir;
+    this.#db = db;
+    this.#markFile = new DiskMarkFile(join(dir, 'mark'));
+    this.kv = {
+      get: (key) => this.#get(key),
+      scan: (range) => this.#scan(range),
+      write: (ops, { sync }) => this.#oneAtATime(() => this.#write(ops, sync)),
+    };
+    this.mark = {
+      read: async () => {
+        this.#assertUsable();
+        return this.#markFile.read();
+      },
+      write: (place: MarkPlace, bytes: Uint8Array) => this.#oneAtATime(() => this.#markFile.write(place, bytes)),
+    };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#writing;
+    await this.#flushing;
+    await this.#markFile.close();
+    try {
+      await this.#db.close();
+    } catch (error) {
+      throw await levelError(error, this.#dir);
+    }
+  }
+
+  #get(key: string): Uint8Array | undefined {
+    this.#assertUsable();
+    try {
+      const value = this.#db.getSync(key);
+      return value === undefined ? undefined : plain(value);
+    } catch (error) {
+      throw readError(error);
+    }
+  }
+
+  async #scan({ gte, lt, reverse = false, limit }: KvRange): Promise<readonly KvRow[]> {
+    this.#assertUsable();
+    const rows: KvRow[] = [];
+    const iterator = this.#db.iterator({ gte, lt, reverse, limit, highWaterMarkBytes: PAGE_BYTES });
+    try {
+      while (rows.length < limit) {
+        const page = await iterator.nextv(Math.min(PAGE_ROWS, limit - rows.length));
+        if (page.length === 0) break;
+        for (const [key, value] of page) rows.push([key, plain(value)]);
+      }
+    } catch (error) {
+      throw this.#closing === null ? readError(error) : storeError('CLOSED', error);
+    } finally {
+      await iterator.close();
+    }
+    return rows;
+  }
+
+  async #write(ops: readonly KvOp[], sync: boolean): Promise<void> {
+    await this.#flushSometimes();
+    try {
+      await this.#db.batch([...ops], { sync });
+    } catch (error) {
+      throw await levelError(error, this.#dir, ops);
+    }
+  }
+
+  /** Two rounds are never open at once, so a batch stays in a write-ahead file for fewer than two rounds. */
+  async #flushSometimes(): Promise<void> {
+    this.#batches += 1;
+    if (this.#batches % FLUSH_BATCHES !== 0) return;
+    await this.#flushing;
+    // No key is '!', so nothing is compacted; but LevelDB empties its memory table first. Should that fail, it refuses the next write.
+    this.#flushing = this.#db.compactRange('!', '!').catch(() => undefined);
+  }
+
+  async #oneAtATime(write: () => Promise<void>): Promise<void> {
+    this.#assertUsable();
+    assert(this.#writing === null, 'one write at a time');
+    if (this.#refused !== null) throw this.#refused;
+    const done = write();
+    this.#writing = done.then(nothing, nothing);
+    try {
+      await done;
+    } catch (error) {
+      if (error instanceof StoreError) this.#refused = error;
+      throw error;
+    } finally {
+      this.#writing = null;
+    }
+  }
+
+  #assertUsable(): void {
+    if (this.#closing !== null) throw storeError('CLOSED');
+  }
+}
+
+const nothing = (): void => undefined;
+
+/** LevelDB hands out Buffers, whose `slice` does not copy. */
+function plain(value: Uint8Array): Uint8Array {
+  return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+}
+
+/** One level at a time: asked for several, Node answers ENOENT whatever the reason. */
+async function makeDirectories(...paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    try {
+      await mkdir(path, { mode: DIRECTORY_MODE });
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw fileError(error, 'open');
+    }
+  }
+}
+
+async function assertThere(location: string): Promise<void> {
+  if (!(await exists(location))) throw new StoreError('CORRUPT', `there is no database at ${location}`);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw fileError(error, 'open');
+  }
+}

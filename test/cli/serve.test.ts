@@ -1,0 +1,137 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { PeerError } from '../../shared/ipc/errors.ts';
+import { connect } from '../../src-main/cli/client.ts';
+import { type Peer, run } from '../../src-main/cli/commands/serve.ts';
+import { makeLog } from '../../src-main/cli/log-output.ts';
+import { Arguments } from '../../src-main/cli/usage.ts';
+import { FakeService, PEER } from '../ipc/fake-service.ts';
+
+const ADDRESS = `/ip4/127.0.0.1/tcp/4747/p2p/${PEER}`;
+
+let dir: string;
+let out: string;
+let err: string;
+let closed: number;
+let stop: AbortController;
+let end: PromiseWithResolvers<unknown>;
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'synod-serve-'));
+  out = '';
+  err = '';
+  closed = 0;
+  stop = new AbortController();
+  end = Promise.withResolvers();
+});
+
+afterEach(() => rmSync(dir, { recursive: true }));
+
+function start(json: boolean, close: Peer['close'] = async () => {}): Promise<number> {
+  const peer: Peer = {
+    service: new FakeService(),
+    peer: PEER,
+    addresses: () => [ADDRESS],
+    close: () => {
+      closed += 1;
+      return close();
+    },
+    closed: end.promise,
+  };
+  const write = (to: (text: string) => void) => async (text: string) => to(text);
+  const io = {
+    stdin: () => ({ [Symbol.asyncIterator]: async function* () {} }) as never,
+    out: write((text) => (out += text)),
+    err: write((text) => (err += text)),
+    env: {},
+    platform: 'linux',
+    home: '/',
+    cwd: '/',
+    colour: false,
+    signal: stop.signal,
+    connect,
+  } as const;
+  const log = makeLog(io.err, 'info', json);
+  return run(peer, dir, log, { args: new Arguments([], {}), io, json });
+}
+
+async function untilReady(): Promise<void> {
+  for (let waited = 0; out === ''; waited += 5) {
+    if (waited > 5_000) throw new Error('never ready');
+    await sleep(5);
+  }
+}
+
+test('says that it is ready once it can be asked, and stops cleanly', async () => {
+  const running = start(true);
+  await untilReady();
+  expect(out).toBe(`{"event":"ready","peer":"${PEER}","addresses":["${ADDRESS}"],"web":null}\n`);
+  const { service, close } = await connect(dir, stop.signal);
+  expect(await service.groups({}, stop.signal)).toHaveLength(1);
+  close();
+  stop.abort();
+  expect(await running).toBe(0);
+  expect({ closed, err, files: readdirSync(dir) }).toEqual({ closed: 1, err: '', files: [] });
+});
+
+test('for people it says where', async () => {
+  const running = start(false);
+  await untilReady();
+  expect(out).toContain(ADDRESS);
+  stop.abort();
+  await running;
+});
+
+test.each([
+  ['DISK_FAILED', 74],
+  ['NEWER_FORMAT', 78],
+  ['DAMAGED', 1],
+] as const)('a peer that ends with %s ends the command with %i', async (code, exit) => {
+  const running = start(true);
+  await untilReady();
+  end.resolve(new PeerError(code, 'The disk refused a write.'));
+  expect(await running).toBe(exit);
+  expect(JSON.parse(err)).toEqual({ error: code, message: 'The disk refused a write.' });
+  expect({ closed, files: readdirSync(dir) }).toEqual({ closed: 1, files: [] });
+});
+
+test('where no endpoint can be had, the peer is closed again', async () => {
+  rmSync(dir, { recursive: true });
+  await expect(start(true)).rejects.toThrow();
+  expect(closed).toBe(1);
+  dir = mkdtempSync(join(tmpdir(), 'synod-serve-'));
+});
+
+test('a stop that hangs is given up before ten seconds are over', async () => {
+  const running = start(false, () => new Promise(() => {}));
+  await untilReady();
+  const began = performance.now();
+  stop.abort();
+  expect(await running).toBe(0);
+  expect(performance.now() - began).toBeLessThan(10_000);
+  expect(err).toMatch(/^\d\d:\d\d:\d\d error the stop was not clean error="not done after 9\.5 s"\n$/);
+}, 12_000);
+
+test('the log is one line an event, for people and for programs', async () => {
+  const lines: string[] = [];
+  const write = async (text: string): Promise<void> => {
+    lines.push(text);
+  };
+  makeLog(write, 'warn', false).warn({ peer: PEER, n: 3, text: 'two words' }, 'dial failed\nagain');
+  makeLog(write, 'warn', false).info('not shown');
+  makeLog(write, 'info', true).info({ n: 1 }, 'x');
+  expect(lines[0]).toMatch(
+    new RegExp(`^\\d\\d:\\d\\d:\\d\\d warn {2}dial failed again peer=${PEER} n=3 text="two words"\n$`),
+  );
+  expect(JSON.parse(lines[1] ?? '')).toEqual({ level: 30, time: expect.any(String), n: 1, msg: 'x' });
+});
+
+test('a log that nobody reads does not pile up', () => {
+  let written = 0;
+  const log = makeLog(() => (written++, new Promise(() => {})), 'info', true);
+  for (let i = 0; i < 5_000; i++) log.info('x');
+  expect(written).toBe(1_000);
+});

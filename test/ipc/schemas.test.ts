@@ -1,0 +1,163 @@
+import * as v from 'valibot';
+import { describe, expect, test } from 'vitest';
+import type { Method } from '../../shared/ipc/contract.ts';
+import {
+  EXIT,
+  errorCodes,
+  exitCodeOf,
+  isErrorCode,
+  refusalCodes,
+  waitingCodes,
+  whyCodes,
+} from '../../shared/ipc/errors.ts';
+import { readClientMessage, readServerMessage } from '../../shared/ipc/messages.ts';
+import { isMethod, methods } from '../../shared/ipc/schemas.ts';
+import { FakeService, line } from './fake-service.ts';
+
+const writing = { wait: 'committed', timeoutMs: 30_000 };
+
+/** One good set of parameters for each method. */
+const good: Record<Method, object> = {
+  groups: {},
+  create: { title: 'Ward 3 · night log' },
+  invite: { rights: 'writer', role: null, expiresMs: 86_400_000, timeoutMs: 0 },
+  join: { ticket: 'synod1abc', timeoutMs: 60_000 },
+  append: { ...writing, text: 'x', key: 'k', writer: 'Ana', group: 'gabc' },
+  edit: { ...writing, entry: '57', text: '' },
+  remove: { ...writing, entry: 'e7k' },
+  restore: { ...writing, entry: 'e7k', revision: 3 },
+  log: { follow: true, pending: true, since: 1, limit: 0 },
+  history: { entry: '57' },
+  barrier: { timeoutMs: 2 ** 31 - 1 },
+  status: {},
+  members: { group: 'Ward 3' },
+  promote: { peer: 'NAS', timeoutMs: 1 },
+  demote: { peer: 'NAS', timeoutMs: 1 },
+  expel: { peer: 'NAS', timeoutMs: 1 },
+};
+
+const hostile = [null, undefined, true, 1, '', 'x', [{}], { constructor: 1 }].map((value) => ({ value }));
+
+describe.each(Object.keys(methods).filter(isMethod))('%s', (method) => {
+  const { params, answer, kind } = methods[method];
+
+  test('takes its parameters as they are', () => {
+    expect(v.parse(params, JSON.parse(JSON.stringify(good[method])))).toEqual(good[method]);
+  });
+
+  test('takes no field that it does not know, and none twice by another way', () => {
+    expect(v.is(params, { ...good[method], extra: 1 })).toBe(false);
+    expect(
+      v.is(params, JSON.parse(`{"__proto__":{},${JSON.stringify(good[method]).slice(1)}`.replace(',}', '}'))),
+    ).toBe(false);
+  });
+
+  test.each(hostile)('takes no $value', ({ value }) => {
+    expect(v.is(params, value)).toBe(false);
+    for (const field of Object.keys(good[method])) {
+      if (typeof value === typeof (good[method] as Record<string, unknown>)[field]) continue;
+      // Left out is another matter than undefined, and null is one only where the contract says so.
+      if (value === null && field === 'role') continue;
+      expect(v.is(params, { ...good[method], [field]: value })).toBe(false);
+    }
+  });
+
+  test('lets its answers through unchanged', async () => {
+    const signal = AbortSignal.timeout(1_000);
+    const service = new FakeService();
+    const run = service[method] as (params: object, signal: AbortSignal) => unknown;
+    const result = run.call(service, { ...good[method], follow: false }, signal);
+    if (kind === 'call') {
+      const value = await result;
+      expect(v.parse(answer, JSON.parse(JSON.stringify(value)))).toEqual(value);
+    } else {
+      for await (const item of result as AsyncIterable<unknown>) expect(v.parse(answer, item)).toEqual(item);
+    }
+  });
+});
+
+test('an answer drops fields that this version does not know', () => {
+  expect(v.parse(methods.log.answer, { ...line(1, 'x'), later: 1 })).toEqual(line(1, 'x'));
+});
+
+test.each([
+  { position: null },
+  { slot: null },
+  { placed: null },
+  { position: 0 },
+  { position: 1.5 },
+  { slot: -1 },
+  { revision: 0 },
+  { status: 'pending' },
+  { status: 'other' },
+  { text: 5 },
+])('a line with %j is refused', (wrong) => {
+  expect(v.is(methods.log.answer, { ...line(1, 'x'), ...wrong })).toBe(false);
+});
+
+test('a method is only what the contract lists', () => {
+  expect(isMethod('append')).toBe(true);
+  for (const name of ['', 'constructor', '__proto__', 'toString', 'Append']) expect(isMethod(name)).toBe(false);
+});
+
+describe('messages', () => {
+  test('are read as they were written', () => {
+    expect(readClientMessage('{"id":0,"method":"status","params":{}}')).toEqual({
+      id: 0,
+      method: 'status',
+      params: {},
+    });
+    expect(readClientMessage('{"cancel":3}')).toEqual({ cancel: 3 });
+    expect(readServerMessage('{"id":1,"event":{"a":null}}')).toEqual({ id: 1, event: { a: null } });
+    expect(readServerMessage('{"id":1,"result":null}')).toEqual({ id: 1, result: null });
+    expect(readServerMessage('{"id":1,"done":true}')).toEqual({ id: 1, done: true });
+    const error = { code: 'NO_GROUP', message: 'x' };
+    expect(readServerMessage(JSON.stringify({ id: 1, error }))).toEqual({ id: 1, error });
+  });
+
+  test.each([
+    '',
+    'x',
+    '1',
+    '"x"',
+    'null',
+    '[]',
+    '{}',
+    '{"id":1}',
+    '{"id":1,"method":"status"}',
+    '{"id":1,"method":"status","params":{},"cancel":1}',
+    '{"cancel":"1"}',
+    '{"cancel":1e400}',
+    '{"id":1.5,"method":"status","params":{}}',
+  ])('%s is none from a client', (text) => {
+    expect(readClientMessage(text)).toBeNull();
+  });
+
+  test.each([
+    '',
+    '{"id":1}',
+    '{"id":1,"done":false}',
+    '{"id":1,"result":1,"event":1}',
+    '{"id":1,"error":"x"}',
+    '{"id":1,"error":{"code":"UNHEARD_OF","message":"x"}}',
+    '{"id":1,"error":{"code":"toString","message":"x"}}',
+    '{"id":"1","result":1}',
+  ])('%s is none from a peer', (text) => {
+    expect(readServerMessage(text)).toBeNull();
+  });
+});
+
+describe('codes', () => {
+  test('are each in one list once', () => {
+    expect(new Set(whyCodes).size).toBe(whyCodes.length);
+    expect(whyCodes).toEqual([...waitingCodes, ...refusalCodes]);
+    expect(new Set(errorCodes).size).toBe(errorCodes.length);
+    for (const code of refusalCodes) expect(isErrorCode(code)).toBe(true);
+  });
+
+  test('have an exit code that a script can expect, and none means well', () => {
+    const exits = new Set(errorCodes.map(exitCodeOf));
+    expect([...exits].toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 74, 78, 130]);
+    expect(exits.has(EXIT.done)).toBe(false);
+  });
+});
