@@ -232,7 +232,9 @@ export class Core {
   #onMessage(from: PeerId, incarnation: Incarnation, m: Message): void {
     switch (m.type) {
       case 'prepare':
-        return this.#acceptor.onPrepare(from, incarnation, m);
+        this.#acceptor.onPrepare(from, incarnation, m);
+        if (sameBallot(m.ballot, this.#ledger.promised)) this.#election.granted();
+        return;
       case 'promise':
         this.#learner.announce(from, m.floor, m.digest);
         return this.#proposer.onPromise(from, incarnation, m);

@@ -47,6 +47,11 @@ export class Election {
     }
   }
 
+  /** This peer just promised itself to somebody else, who gets a moment to make use of it. */
+  granted(): void {
+    this.#quietSinceTick = Math.max(this.#quietSinceTick, this.#now - SUSPICION_TICKS + BACKOFF_TICKS);
+  }
+
   tick(now: number): void {
     this.#now = now;
   }

@@ -40,7 +40,7 @@ const wellFormed = v.pipe(
   v.string(),
   v.check((text) => text.isWellFormed(), 'half a character: a lone surrogate'),
 );
-const short = v.pipe(wellFormed, v.maxLength(1_000));
+const short = v.pipe(wellFormed, v.maxLength(4_096));
 const named = v.pipe(short, v.nonEmpty());
 /** A little more than the longest entry, so that the peer can say how long it may be. */
 const longText = v.pipe(wellFormed, v.maxLength(2 * 1024 * 1024));
@@ -127,23 +127,24 @@ const written = {
 const appended: Schema<Appended> = v.object({ ...written, created: v.boolean() });
 const writtenRevision: Schema<WrittenRevision> = v.object({ ...written, revision: number });
 
-const line = {
-  id: v.string(),
-  author: v.string(),
-  name: v.string(),
-  writer: v.string(),
-  time: v.string(),
-  text: v.nullable(v.string()),
-  revision: number,
-  removed: v.boolean(),
-};
+/** In the order in which a line is printed. */
+const signed = { id: v.string(), author: v.string(), name: v.string(), writer: v.string(), time: v.string() };
+const content = { text: v.nullable(v.string()), revision: number, removed: v.boolean() };
 const logLine: Schema<LogLine> = v.variant('status', [
-  v.object({ position: number, slot: count, ...line, placed: v.string(), status: v.literal('committed') }),
+  v.object({
+    position: number,
+    slot: count,
+    ...signed,
+    placed: v.string(),
+    ...content,
+    status: v.literal('committed'),
+  }),
   v.object({
     position: v.null(),
     slot: v.null(),
-    ...line,
+    ...signed,
     placed: v.null(),
+    ...content,
     status: v.literal('pending'),
     why: v.string(),
     whyCode,

@@ -18,7 +18,8 @@ export function mergeTexts(base: string, mine: string, theirs: string): Merged {
   if (mine === theirs || mine === base) return { text: theirs, overlap: false };
   if (theirs === base) return { text: mine, overlap: false };
 
-  const merged = tokens([words(base), words(mine), words(theirs)], WORDS_MAX, keepBoth);
+  const sides: Sides = [words(base), words(mine), words(theirs)];
+  const merged = apart(sides) ?? tokens(sides, WORDS_MAX, keepBoth);
   if (merged) return merged;
   const byLines = tokens([lines(base), lines(mine), lines(theirs)], LINES_MAX, (o, a, b) => {
     const inside = tokens([words(o), words(a), words(b)], WORDS_MAX, keepBoth);
@@ -29,6 +30,41 @@ export function mergeTexts(base: string, mine: string, theirs: string): Merged {
 
 type Sides = readonly [base: readonly string[], mine: readonly string[], theirs: readonly string[]];
 type Resolve = (base: string, mine: string, theirs: string) => Merged;
+
+/** The commonest case, for texts of any length: one side's changes all come before the other's. Null where it is not that. */
+function apart([o, a, b]: Sides): Merged | null {
+  const mine = changed(o, a);
+  const theirs = changed(o, b);
+  if (mine.end < theirs.start) return splice(o, [mine, theirs]);
+  return theirs.end < mine.start ? splice(o, [theirs, mine]) : null;
+}
+
+interface Changed {
+  /** Of the base, the end exclusive. */
+  readonly start: number;
+  readonly end: number;
+  readonly to: readonly string[];
+}
+
+function changed(base: readonly string[], side: readonly string[]): Changed {
+  const length = Math.min(base.length, side.length);
+  let start = 0;
+  while (start < length && base[start] === side[start]) start++;
+  let tail = 0;
+  while (tail < length - start && base.at(-1 - tail) === side.at(-1 - tail)) tail++;
+  return { start, end: base.length - tail, to: side.slice(start, side.length - tail) };
+}
+
+function splice(base: readonly string[], [first, second]: readonly [Changed, Changed]): Merged {
+  const parts = [
+    base.slice(0, first.start),
+    first.to,
+    base.slice(first.end, second.start),
+    second.to,
+    base.slice(second.end),
+  ];
+  return { text: parts.map((part) => part.join('')).join(''), overlap: false };
+}
 
 /** Null where there is more to compare than `max` after what is the same at both ends was set aside. */
 function tokens(sides: Sides, max: number, resolve: Resolve): Merged | null {
@@ -73,8 +109,8 @@ function sameAtEnd([o, a, b]: Sides, head: number): number {
 
 /** One side may have deleted what the other one changed: then the changed wording stays. */
 function keepBoth(_base: string, mine: string, theirs: string): Merged {
-  const apart = mine === '' || theirs === '' || /\s$/.test(theirs) || /^\s/.test(mine);
-  return { text: apart ? theirs + mine : `${theirs} ${mine}`, overlap: true };
+  const spaced = mine === '' || theirs === '' || /\s$/.test(theirs) || /^\s/.test(mine);
+  return { text: spaced ? theirs + mine : `${theirs} ${mine}`, overlap: true };
 }
 
 /** Words of alphabets, white space, and every other sign by itself (so that Chinese merges too). */

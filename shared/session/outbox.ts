@@ -393,18 +393,20 @@ export class Outbox {
   #edit(reader: DocumentReader, wish: EditWish, written: Written, fate: Fate, settled: Settled[]): Pending | Refused {
     const problem = textProblem(wish.text);
     if (problem) return { refused: problem, detail: 'the text of an edit' };
+    // What was current before own edits that came too late are put on top of it: the text was made on that.
+    const base = wish.base ?? this.#walk(reader, wish.entry).tip;
     this.#heal(reader, wish.entry, [], settled);
     const { tip } = this.#walk(reader, wish.entry);
-    if (!tip) return { refused: 'NO_SUCH_ENTRY', detail: wish.entry };
+    if (!tip || !base) return { refused: 'NO_SUCH_ENTRY', detail: wish.entry };
     if (tip.removed) return { refused: 'ENTRY_REMOVED', detail: wish.entry };
-    const merged = this.#mergeOnto(reader, tip, wish);
+    const merged = this.#mergeOnto(reader, tip, { ...wish, base });
     const tooLong = textProblem(merged.text);
     if (tooLong) return { refused: tooLong, detail: 'the text of an edit, merged' };
     return this.#append(editBody(wish.entry, tip, merged), written, { ...fate, root: tip.agreed });
   }
 
-  #mergeOnto(reader: DocumentReader, tip: Tip, { entry, text, base }: EditWish): Merged {
-    if (!base || sameBase(base, tip)) return { text, overlap: false };
+  #mergeOnto(reader: DocumentReader, tip: Tip, { entry, text, base }: Required<EditWish>): Merged {
+    if (sameBase(base, tip)) return { text, overlap: false };
     const superseded = this.#superseded.get(toHex(base.tag));
     if (superseded && sameBase(superseded.by, tip) && tip.agreed) {
       // Made on an own wording that was merged since. It holds that wording already, so it takes its place in the merge.

@@ -57,8 +57,6 @@ export async function connect(dir: string, signal: AbortSignal): Promise<PeerCon
       outgoing.flush();
       webSocket.resume();
       webSocket.close();
-      // The peer need not agree: a command that has its answer is done.
-      socket.unref();
     },
   };
 }
@@ -99,7 +97,8 @@ function opened(webSocket: WebSocket, dir: string, signal: AbortSignal): Promise
     webSocket.on('error', (error) => {
       signal.removeEventListener('abort', onAbort);
       // Refused, or answered by some other program: what the file speaks of is gone. Silence is a peer in trouble.
-      reject(/timed out/.test(error.message) ? silent(dir) : noPeer(dir));
+      if (/timed out/.test(error.message)) reject(silent(dir));
+      else reject(/response: 426/.test(error.message) ? otherVersion(dir) : noPeer(dir));
     });
   });
 }
@@ -109,6 +108,12 @@ const noPeer = (dir: string): PeerError =>
 
 const silent = (dir: string): PeerError =>
   new PeerError('PEER_LOST', `The peer of ${dir} does not answer. What it saved is kept; stop it and start it again.`);
+
+const otherVersion = (dir: string): PeerError =>
+  new PeerError(
+    'PEER_LOST',
+    `The peer of ${dir} is another version of Synod. Stop it and start the one of this command.`,
+  );
 
 const peerLost = (): PeerError =>
   new PeerError(

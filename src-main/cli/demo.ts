@@ -53,17 +53,17 @@ async function demo(): Promise<void> {
   const { values } = parseArgs({ options: { once: { type: 'boolean' }, dir: { type: 'string' } } });
   const kept = values.dir === undefined ? undefined : resolve(values.dir);
   const stop = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK'] as const) {
-    if ((signal === 'SIGBREAK') === (process.platform === 'win32') || signal === 'SIGINT' || signal === 'SIGTERM') {
-      process.on(signal, () => stop.abort());
-    }
-  }
+  const third = process.platform === 'win32' ? 'SIGBREAK' : 'SIGHUP';
+  for (const signal of ['SIGINT', 'SIGTERM', third] as const) process.on(signal, () => stop.abort());
 
   const dir = kept ?? (await mkdtemp(join(tmpdir(), 'synod-demo-')));
   const machines: Machine[] = [];
   try {
     await run(dir, machines, stop.signal);
-    if (!values.once) await interruption(stop.signal);
+    if (!values.once) {
+      say('\nCtrl+C stops all three.');
+      await interruption(stop.signal);
+    }
   } catch (error) {
     if (!stop.signal.aborted) throw error;
   } finally {
@@ -137,7 +137,6 @@ async function show(machines: readonly Machine[], signal: AbortSignal): Promise<
   say(`  npx synod log --dir ${quoted((machines[1] as Machine).dir)} --limit 5`);
   say(`  npx synod log --dir ${quoted((machines[0] as Machine).dir)} --follow`);
   say(`How they stand:\n  npx synod status --dir ${quoted((machines[0] as Machine).dir)}`);
-  say('\nCtrl+C stops all three.');
 }
 
 function startMachine(dir: string, name: string): Machine {

@@ -1,7 +1,7 @@
 import type { Connection, Stream } from '@libp2p/interface';
 import { encodeFrame } from './framing.ts';
+import { Heartbeat } from './heartbeat.ts';
 import type { Inbox } from './inbox.ts';
-import { Liveness } from './liveness.ts';
 import { FRAME_BYTES_MAX, type NetworkProblem, type Purpose } from './network.ts';
 import { DATA_PROTOCOLS, PULSE_PROTOCOL } from './protocols.ts';
 import { decodePulse, encodePulse, type PacedPurpose, PULSE_BYTES_MAX, type Pulse } from './pulse.ts';
@@ -11,8 +11,6 @@ import { readFrames, streamSource } from './stream-frames.ts';
 
 /** From the connection's end to its last stream's opening. Milliseconds. */
 const HANDSHAKE_MS = 10_000;
-/** Unanswered pings whose answer would still be measured. */
-const PINGS_MAX = 32;
 
 /** Why a channel ended. */
 export type CloseReason = 'closed' | 'cut' | 'silent' | 'misbehaved';
@@ -42,18 +40,13 @@ export class Channel {
   readonly connection: Connection;
   readonly outbound: boolean;
   readonly #host: ChannelHost;
-  readonly #liveness: Liveness;
+  readonly #heartbeat: Heartbeat;
   readonly #receipts: Receipts;
   #state: 'opening' | 'accepted' | 'ready' | 'closed' = 'opening';
   #pulse: Stream | null = null;
   readonly #streams = new Map<Purpose, Stream>();
   #queue: SendQueue | null = null;
   readonly #handshakeTimer: NodeJS.Timeout;
-  readonly #pings = new Map<number, number>();
-  #nonce = 0;
-  #rttMs: number | null = null;
-  #rttMinMs: number | null = null;
-  #probes: ((alive: boolean) => void)[] = [];
   #readyMs = 0;
   #ended: Promise<void> = Promise.resolve();
 
@@ -61,7 +54,10 @@ export class Channel {
     this.connection = connection;
     this.outbound = outbound;
     this.#host = host;
-    this.#liveness = new Liveness(host.now());
+    this.#heartbeat = new Heartbeat({
+      now: () => host.now(),
+      sendPing: (nonce) => this.#tell({ type: 'ping', nonce }),
+    });
     this.#receipts = new Receipts((purpose, bytes) => this.#tell({ type: 'ack', purpose, bytes }));
     this.#handshakeTimer = setTimeout(() => this.close('closed', 'the handshake took too long'), HANDSHAKE_MS);
     this.#handshakeTimer.unref();
@@ -79,7 +75,7 @@ export class Channel {
 
   /** The last measured round trip, milliseconds. */
   get rttMs(): number | null {
-    return this.#rttMs;
+    return this.#heartbeat.rttMs;
   }
 
   /** For how long it has been ready. Milliseconds. */
@@ -124,32 +120,23 @@ export class Channel {
 
   /** True once anything is heard; false after `ms` of silence or at the channel's end. */
   probe(ms: number): Promise<boolean> {
-    if (this.isClosed) return Promise.resolve(false);
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(false), ms);
-      timer.unref();
-      this.#probes.push((alive) => {
-        clearTimeout(timer);
-        resolve(alive);
-      });
-      this.#ping();
-    });
+    return this.isClosed ? Promise.resolve(false) : this.#heartbeat.probe(ms);
   }
 
   /** Once a second: pings, and judges the silence. */
   tick(): void {
     if (this.#state !== 'ready') return;
-    if (this.#liveness.isSilent(this.#host.now())) {
-      this.#host.onProblem('PEER_SILENT', `nothing heard for ${Math.round(this.#liveness.silenceLimitMs() / 1000)} s`);
+    if (this.#heartbeat.isSilent) {
+      this.#host.onProblem('PEER_SILENT', `nothing heard for ${Math.round(this.#heartbeat.silenceLimitMs / 1000)} s`);
       this.close('silent', 'the peer is silent');
       return;
     }
-    this.#ping();
+    this.#heartbeat.ping();
   }
 
   /** This process stood still; see Liveness. */
   forgive(): void {
-    this.#liveness.forgive(this.#host.now());
+    this.#heartbeat.forgive();
   }
 
   send(purpose: Purpose, frame: Uint8Array): boolean {
@@ -176,9 +163,7 @@ export class Channel {
     this.#receipts.stop();
     for (const purpose of this.#streams.keys()) this.#host.inboxes[purpose].detach();
     this.#queue?.close();
-    const probes = this.#probes;
-    this.#probes = [];
-    for (const done of probes) done(false);
+    this.#heartbeat.end();
     // What was said last (a reject) still goes out: abort would overtake it.
     if (reason === 'closed') this.#ended = this.connection.close().catch((error) => this.connection.abort(error));
     else this.connection.abort(new Error(message));
@@ -251,7 +236,7 @@ export class Channel {
       case 'ping':
         return this.#tell({ type: 'pong', nonce: pulse.nonce });
       case 'pong':
-        return this.#onPong(pulse.nonce);
+        return this.#heartbeat.pong(pulse.nonce);
       case 'ack':
         return this.#onAck(pulse.purpose, pulse.bytes);
     }
@@ -276,37 +261,19 @@ export class Channel {
       now: () => this.#host.now(),
       onFailed: (error) => this.close('closed', error.message),
     });
-    this.#ping();
+    this.#heartbeat.ping();
     this.#host.onReady(this);
     for (const purpose of PURPOSES) if (!this.isClosed) this.#host.inboxes[purpose].open();
   }
 
   #heard(): void {
-    this.#liveness.heard(this.#host.now());
+    this.#heartbeat.heard();
     this.#host.onHeard();
-    if (this.#probes.length === 0) return;
-    const probes = this.#probes;
-    this.#probes = [];
-    for (const done of probes) done(true);
-  }
-
-  #ping(): void {
-    if (this.#pings.size >= PINGS_MAX) this.#pings.delete(this.#pings.keys().next().value as number);
-    this.#pings.set(++this.#nonce, this.#host.now());
-    this.#tell({ type: 'ping', nonce: this.#nonce });
-  }
-
-  #onPong(nonce: number): void {
-    const sentMs = this.#pings.get(nonce);
-    if (sentMs === undefined) return;
-    this.#pings.delete(nonce);
-    this.#rttMs = this.#host.now() - sentMs;
-    this.#rttMinMs = Math.min(this.#rttMs, this.#rttMinMs ?? this.#rttMs);
   }
 
   #onAck(purpose: PacedPurpose, bytes: number): void {
     try {
-      this.#queue?.acked(purpose, bytes, this.#rttMinMs);
+      this.#queue?.acked(purpose, bytes, this.#heartbeat.rttMinMs);
     } catch (error) {
       this.#misbehaved('FRAME_BAD', (error as Error).message);
     }

@@ -71,7 +71,7 @@ export class Inbox {
   #deliver(): void {
     while (this.#open && !this.#busy && this.#head < this.#frames.length) {
       const frame = this.#take();
-      let result: void | Promise<void>;
+      let result: void | Promise<void> | null = null;
       this.#busy = true; // a handler that makes more frames arrive must not be entered again
       try {
         result = this.#handler(frame);

@@ -1,13 +1,12 @@
 import type { Connection, Stream } from '@libp2p/interface';
 import { comparePeers, type PeerId } from '../../shared/base/ids.ts';
-import { AddressBook } from './address-book.ts';
 import type { LocalAddress } from './address-rank.ts';
 import { isLoopback } from './addresses.ts';
-import { backoffMs } from './backoff.ts';
 import { Channel, type ChannelHost, type CloseReason } from './channel.ts';
-import type { DialResult } from './dial.ts';
+import type { DialAttempt, DialResult } from './dial.ts';
 import { Inbox } from './inbox.ts';
 import type { NetworkEvents, NetworkProblem, Purpose } from './network.ts';
+import { Redial } from './redial.ts';
 
 /** The larger peer id dials this much later, so that mostly only one of two dials. Milliseconds. */
 const YIELD_MS = 400;
@@ -17,8 +16,6 @@ const PROBE_MS = 1_500;
 const OWN_REQUEST_MS = 2_000;
 /** A connection that lasted this long was sound: the next dial starts without backoff. Milliseconds. */
 const SOUND_MS = 10_000;
-/** A whole round over a member's addresses. Milliseconds. */
-const DIAL_ROUND_MS = 15_000;
 
 export interface LinkInit {
   readonly self: PeerId;
@@ -38,19 +35,15 @@ export interface LinkInit {
  */
 export class Link {
   readonly peer: PeerId;
-  readonly book = new AddressBook();
   readonly #init: LinkInit;
   readonly #host: ChannelHost;
+  readonly #redial: Redial;
   /** The connection in use, or agreed on. */
   #active: Channel | null = null;
   /** The one that this side asked for and that is not answered yet. */
   #asking: Channel | null = null;
   /** The one that the other side asked for, while it is not clear whether `active` or `asking` stays. */
   #held: Channel | null = null;
-  #dial: AbortController | null = null;
-  #redialTimer: NodeJS.Timeout | null = null;
-  #redialAtMs = 0;
-  #failures = 0;
   #shunnedUntilMs = 0;
   #lastSeenMs: number | null = null;
   /** The channel that the last `onConnection(true)` was about. */
@@ -78,6 +71,16 @@ export class Link {
       },
       onProblem: (code, message) => this.#problem(code, message),
     };
+    this.#redial = new Redial({
+      yieldMs: comparePeers(init.self, init.peer) < 0 ? 0 : YIELD_MS,
+      isWanted: () => !this.#stopped && this.#active === null && this.#asking === null && this.#held === null,
+      dial: init.dial,
+      localAddresses: init.localAddresses,
+      onDialled: (connection, address) => this.#ask(connection, address),
+      onFailed: (failures, attempts) => this.#onDialFailed(failures, attempts),
+      now: init.now,
+      random: init.random,
+    });
   }
 
   /** The connection that frames go over, if any. */
@@ -95,22 +98,21 @@ export class Link {
     return this.#init.now() < this.#shunnedUntilMs;
   }
 
-  /** New addresses are dialled at once, known ones when their turn comes. */
+  /** New addresses are dialled at once, known ones when their turn comes. Returns the new ones. */
   addAddresses(addresses: readonly string[]): readonly string[] {
-    const fresh = this.book.add(addresses);
-    if (fresh.length > 0) this.hurry();
+    const fresh = this.#redial.book.add(addresses);
+    if (fresh.length > 0) this.#redial.hurry();
     return fresh;
   }
 
-  /** There is reason to hope: forgets the backoff. */
+  /** The machine woke up or changed networks. */
   hurry(): void {
-    this.#failures = 0;
-    this.#redial(this.#firstDelayMs());
+    this.#redial.hurry();
   }
 
-  /** The member was just seen alive: don't wait out a long backoff. */
+  /** The member was just seen on the network. */
   nudge(): void {
-    if (this.#redialTimer !== null && this.#redialAtMs - this.#init.now() > 1_000) this.#redial(this.#firstDelayMs());
+    this.#redial.nudge();
   }
 
   /** The dialer opened its pulse on `connection`. */
@@ -136,8 +138,7 @@ export class Link {
   /** `cut`: at once. `closed`: what was sent still leaves. Resolves when the connections are gone. */
   async stop(reason: 'cut' | 'closed'): Promise<void> {
     this.#stopped = true;
-    this.#cancelDial();
-    this.#clearRedial();
+    this.#redial.cancel();
     const channels = [this.#held, this.#asking, this.#active].filter((channel) => channel !== null);
     for (const channel of channels) channel.close(reason, 'the link was stopped');
     await Promise.all(channels.map((channel) => channel.ended));
@@ -194,8 +195,7 @@ export class Link {
     this.#held = null;
     this.#asking = null;
     this.#active = channel; // before the others close, or their end would start a dial
-    this.#cancelDial();
-    this.#clearRedial();
+    this.#redial.cancel();
     asking?.close('closed', 'the other side asked too');
     active?.close('closed', 'a newer connection took its place');
     channel.accept();
@@ -216,23 +216,23 @@ export class Link {
 
   #onClosed(channel: Channel, reason: CloseReason): void {
     if (reason === 'misbehaved') {
-      this.#shunnedUntilMs = this.#init.now() + backoffMs(this.#failures, this.#init.random());
+      this.#shunnedUntilMs = this.#init.now() + this.#redial.backoffMs;
     }
     const wasTold = this.#toldOf === channel;
     if (this.#active === channel) this.#active = null;
     if (this.#asking === channel) this.#asking = null;
     if (this.#held === channel) this.#held = null;
     if (wasTold) {
-      this.#failures = this.#init.now() - this.#toldAtMs >= SOUND_MS ? 0 : this.#failures + 1;
+      this.#redial.lost(this.#init.now() - this.#toldAtMs >= SOUND_MS);
       this.#tellConnected(false);
-    } else if (channel.outbound) this.#failures++;
+    } else if (channel.outbound) this.#redial.lost(false);
     this.#afterLoss();
   }
 
   #afterLoss(): void {
     if (this.#stopped || this.#active !== null || this.#asking !== null) return;
     if (this.#held !== null) this.#take(this.#held);
-    else if (this.#dial === null && this.#redialTimer === null) this.#redial(this.#delayMs());
+    else this.#redial.plan();
   }
 
   /** Alternates: of the active channel only, and once each. */
@@ -246,77 +246,27 @@ export class Link {
     }
   }
 
-  // --- dialling
-
-  #firstDelayMs(): number {
-    return comparePeers(this.#init.self, this.peer) < 0 ? 0 : YIELD_MS;
-  }
-
-  #delayMs(): number {
-    return this.#firstDelayMs() + backoffMs(this.#failures, this.#init.random());
-  }
-
-  #redial(delayMs: number): void {
-    this.#clearRedial();
-    if (this.#stopped || this.#active !== null || this.#asking !== null || this.#held !== null) return;
-    if (this.#dial !== null || this.book.isEmpty) return;
-    this.#redialAtMs = this.#init.now() + delayMs;
-    this.#redialTimer = setTimeout(() => {
-      this.#redialTimer = null;
-      void this.#dialNow();
-    }, delayMs);
-    this.#redialTimer.unref();
-  }
-
-  #clearRedial(): void {
-    if (this.#redialTimer !== null) clearTimeout(this.#redialTimer);
-    this.#redialTimer = null;
-  }
-
-  #cancelDial(): void {
-    this.#dial?.abort();
-    this.#dial = null;
-  }
-
-  async #dialNow(): Promise<void> {
-    const dial = new AbortController();
-    this.#dial = dial;
-    const signal = AbortSignal.any([dial.signal, AbortSignal.timeout(DIAL_ROUND_MS)]);
-    const result = await this.#init.dial(this.book.candidates(this.#init.localAddresses()), signal);
-    if (this.#dial !== dial) {
-      if (result.ok) result.connection.abort(new Error('no longer needed'));
-      return;
-    }
-    this.#dial = null;
-    if (result.ok) this.#ask(result.connection, result.address);
-    else this.#onDialFailed(result);
-  }
-
   #ask(connection: Connection, address: string): void {
-    this.book.worked(address);
     this.#tellAddresses([address]);
     const channel = new Channel(connection, true, this.#host);
     this.#asking = channel;
     channel.ask();
   }
 
-  #onDialFailed(result: DialResult & { ok: false }): void {
-    this.#failures++;
-    // Once per doubling: a machine that is switched off is no news every half minute.
-    if ((this.#failures & (this.#failures - 1)) === 0) {
-      const tried = result.attempts.map(({ address, message }) => `${address}: ${message}`).join('; ');
-      this.#problem('DIAL_FAILED', `${this.#failures} in a row. ${tried || 'no answer in time'}`);
-    }
-    this.#redial(this.#delayMs());
-  }
-
   // --- telling
+
+  #onDialFailed(failures: number, attempts: readonly DialAttempt[]): void {
+    // Once per doubling: a machine that is switched off is no news every half minute.
+    if ((failures & (failures - 1)) !== 0) return;
+    const tried = attempts.map(({ address, message }) => `${address}: ${message}`).join('; ');
+    this.#problem('DIAL_FAILED', `${failures} in a row. ${tried || 'no answer in time'}`);
+  }
 
   #onAnnounced(channel: Channel, addresses: readonly string[]): void {
     // A loopback address means the other machine itself, unless both are one.
     const near = isLoopback(channel.connection.remoteAddr.toString());
     const usable = near ? addresses : addresses.filter((address) => !isLoopback(address));
-    const fresh = this.book.add(usable);
+    const fresh = this.#redial.book.add(usable);
     if (fresh.length > 0) this.#tellAddresses(fresh);
   }
 

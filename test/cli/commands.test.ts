@@ -64,6 +64,15 @@ describe('append', () => {
     expect(service.entries).toEqual([]);
   });
 
+  test('- does not read for ever', async () => {
+    let read = 0;
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      for (; read < 1_000; read++) yield Buffer.alloc(65_536, 'x');
+    }
+    expect((await synod(['append', '-'], { service, stdin: endless() })).code).toBe(1);
+    expect(read).toBeLessThan(40);
+  });
+
   test('1 MiB is not too long, however its lines end', async () => {
     for (const stdin of ['x'.repeat(1024 * 1024), 'x\r\n'.repeat(512 * 1024), 'é'.repeat(512 * 1024)]) {
       expect((await synod(['append', '-'], { service, stdin })).code).toBe(0);
@@ -145,6 +154,32 @@ describe('append --lines', () => {
     expect(performance.now() - began).toBeLessThan(2_500);
     expect(code).toBe(4);
     expect(objects).toHaveLength(1_000);
+  });
+
+  test('long lines keep fewer in flight', async () => {
+    const gate = Promise.withResolvers<void>();
+    service.gate = gate.promise;
+    const long = Buffer.from(`${'x'.repeat(1024 * 1024)}\n`);
+    async function* many(): AsyncGenerator<Uint8Array> {
+      for (let i = 0; i < 20; i++) yield long;
+    }
+    const running = synod(['append', '-', '--lines'], { service, stdin: many() });
+    await sleep(200);
+    expect(service.running).toBe(8);
+    gate.resolve();
+    expect((await running).code).toBe(0);
+    expect(service.entries).toHaveLength(20);
+  });
+
+  test('a line too long to keep is named, and the next is read', async () => {
+    async function* input(): AsyncGenerator<Uint8Array> {
+      for (let i = 0; i < 20; i++) yield Buffer.alloc(1024 * 1024, 'x');
+      yield Buffer.from('\nnext');
+    }
+    const { code, err } = await synod(['append', '-', '--lines'], { service, stdin: input() });
+    expect(code).toBe(1);
+    expect(err).toMatch(/^Line 1: The text has more than 16 MiB/);
+    expect(service.entries.map(({ params }) => params.text)).toEqual(['next']);
   });
 
   test('stops where the peer does', async () => {
@@ -252,6 +287,13 @@ describe('import', () => {
       'Line 6:',
     ]);
     expect(errors.map(({ error }) => error)).toEqual(['BAD_LINE', 'BAD_LINE', 'BAD_LINE', 'BAD_LINE', 'TEXT_EMPTY']);
+  });
+
+  test('a byte order mark is no part of the first line', async () => {
+    await synod(args, { service, stdin: file });
+    expect((await synod(args, { service, stdin: `\u{feff}${file}` })).out).toBe(
+      '{"imported":0,"skipped":4,"failed":0}\n',
+    );
   });
 
   test('a field of another name', async () => {

@@ -55,7 +55,7 @@ function start(json: boolean, close: Peer['close'] = async () => {}): Promise<nu
     connect,
   } as const;
   const log = makeLog(io.err, 'info', json);
-  return run(peer, dir, log, { args: new Arguments([], {}), io, json });
+  return run(peer, dir, log, { args: new Arguments([], {}), io, json }, 100);
 }
 
 async function untilReady(): Promise<void> {
@@ -105,15 +105,13 @@ test('where no endpoint can be had, the peer is closed again', async () => {
   dir = mkdtempSync(join(tmpdir(), 'synod-serve-'));
 });
 
-test('a stop that hangs is given up before ten seconds are over', async () => {
+test('a stop that hangs is given up', async () => {
   const running = start(false, () => new Promise(() => {}));
   await untilReady();
-  const began = performance.now();
   stop.abort();
   expect(await running).toBe(0);
-  expect(performance.now() - began).toBeLessThan(10_000);
-  expect(err).toMatch(/^\d\d:\d\d:\d\d error the stop was not clean error="not done after 9\.5 s"\n$/);
-}, 12_000);
+  expect(err).toMatch(/^\d\d:\d\d:\d\d error the stop was not clean error="not done after 0\.1 s"\n$/);
+});
 
 test('the log is one line an event, for people and for programs', async () => {
   const lines: string[] = [];
@@ -131,7 +129,11 @@ test('the log is one line an event, for people and for programs', async () => {
 
 test('a log that nobody reads does not pile up', () => {
   let written = 0;
-  const log = makeLog(() => (written++, new Promise(() => {})), 'info', true);
+  const stalled = (): Promise<void> => {
+    written += 1;
+    return new Promise(() => {});
+  };
+  const log = makeLog(stalled, 'info', true);
   for (let i = 0; i < 5_000; i++) log.info('x');
   expect(written).toBe(1_000);
 });

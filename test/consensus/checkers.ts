@@ -76,7 +76,9 @@ export class Checkers {
 
   promised(peer: Witnessed, before: Ballot | null, ballot: Ballot): void {
     if (compareBallots(ballot, before) <= 0) {
-      throw new Violation(`${nameOf(peer.peer)} lowers its promise from ${showBallot(before)} to ${showBallot(ballot)}`);
+      throw new Violation(
+        `${nameOf(peer.peer)} lowers its promise from ${showBallot(before)} to ${showBallot(ballot)}`,
+      );
     }
   }
 
@@ -84,7 +86,8 @@ export class Checkers {
   accepted(peer: Witnessed, at: number, ballot: Ballot, value: Value): void {
     const name = nameOf(peer.peer);
     const what = `${at}=${showValue(value)} under ${showBallot(ballot)}`;
-    if (compareBallots(ballot, peer.disk.promised) > 0) throw new Violation(`${name} accepts ${what} without promising it`);
+    if (compareBallots(ballot, peer.disk.promised) > 0)
+      throw new Violation(`${name} accepts ${what} without promising it`);
     if (at > this.prefix + this.#alpha) {
       throw new Violation(`${name} accepts ${what}, but nobody knows what governs ${at}: chosen up to ${this.prefix}`);
     }
@@ -149,7 +152,8 @@ export class Checkers {
     const key = showBallot(ballot);
     const text = showValue(value);
     const known = list.get(key);
-    if (known && known.value !== text) throw new Violation(`two values under ${key} in ${at}: ${known.value} and ${text}`);
+    if (known && known.value !== text)
+      throw new Violation(`two values under ${key} in ${at}: ${known.value} and ${text}`);
     if (known) return;
     if (value.kind === 'configuration') this.#newChange(at, ballot, value, list);
     const p = { ballot, value: text };
@@ -168,7 +172,9 @@ export class Checkers {
     const chosen = this.#chosen.get(at);
     if (!chosen || chosen.value === p.value) return;
     if (chosen.ballots.some((b) => compareBallots(p.ballot, b) > 0)) {
-      throw new Violation(`${p.value} is proposed in ${at} under ${showBallot(p.ballot)} after ${chosen.value} was chosen`);
+      throw new Violation(
+        `${p.value} is proposed in ${at} under ${showBallot(p.ballot)} after ${chosen.value} was chosen`,
+      );
     }
   }
 
@@ -177,13 +183,16 @@ export class Checkers {
     const name = nameOf(from.peer);
     const { disk } = from;
     const durable = (b: Ballot | null, what: string): void => {
-      if (compareBallots(b, disk.promised) > 0) throw new Violation(`${name} speaks of ${what} ${showBallot(b)} before it is on the disk`);
+      if (compareBallots(b, disk.promised) > 0)
+        throw new Violation(`${name} speaks of ${what} ${showBallot(b)} before it is on the disk`);
     };
     const holds = (prefix: number): void => {
-      if (prefix > disk.prefix) throw new Violation(`${name} says that it holds ${prefix}, its disk ends at ${disk.prefix}`);
+      if (prefix > disk.prefix)
+        throw new Violation(`${name} says that it holds ${prefix}, its disk ends at ${disk.prefix}`);
     };
     const own = (b: Ballot): void => {
-      if (b.peer !== from.peer || b.incarnation !== from.incarnation) throw new Violation(`${name} uses ${showBallot(b)}`);
+      if (b.peer !== from.peer || b.incarnation !== from.incarnation)
+        throw new Violation(`${name} uses ${showBallot(b)}`);
       durable(b, 'its ballot');
     };
     switch (m.type) {

@@ -1,4 +1,3 @@
-import { fromUtf8 } from '../../shared/base/bytes.ts';
 import { type Incarnation, type PeerId, type Slot, slot } from '../../shared/base/ids.ts';
 import type { Ballot } from '../../shared/consensus/ballot.ts';
 import { decodeMessage, encodeMessage } from '../../shared/consensus/codec.ts';
@@ -8,7 +7,7 @@ import { Core, type CoreView } from '../../shared/consensus/core.ts';
 import type { Effect, Input, LogOp } from '../../shared/consensus/io.ts';
 import type { Acceptance, Restored } from '../../shared/consensus/ledger.ts';
 import type { Message } from '../../shared/consensus/messages.ts';
-import { decodeValue, type Value } from '../../shared/consensus/value.ts';
+import type { Value } from '../../shared/consensus/value.ts';
 import { acceptanceKey, Checkers, type Witnessed } from './checkers.ts';
 import {
   configuration,
@@ -282,18 +281,19 @@ export class Lab {
     };
     for (const input of host.inputs.splice(0)) step(input);
     step({ type: 'turn-end' });
+    if (this.eagerSelf) this.#countOwn(host, effects, step);
     host.underWay = effects;
     for (const e of effects) {
       if (e.type === 'send') for (const to of e.to) this.#leaves(host, to, e.message);
       else if (e.type === 'serve') this.#serve(host, e.to, e.from);
     }
-    if (this.eagerSelf) {
-      for (const e of effects) {
-        if (e.type === 'sendAfterPersist' && e.to.includes(host.peer) && e.message.type === 'accepted') {
-          this.input(host.name, { type: 'message', from: host.peer, incarnation: host.incarnation, message: e.message });
-          this.#begin(host);
-        }
-      }
+  }
+
+  /** The planted fault: own acceptances are counted although the write has not even begun. */
+  #countOwn(host: Host, effects: readonly Effect[], step: (input: Input) => void): void {
+    for (const e of [...effects]) {
+      if (e.type !== 'sendAfterPersist' || e.message.type !== 'accepted' || !e.to.includes(host.peer)) continue;
+      step({ type: 'message', from: host.peer, incarnation: host.incarnation, message: e.message });
     }
   }
 
@@ -327,7 +327,8 @@ export class Lab {
     const effects = host.underWay ?? [];
     host.underWay = null;
     const binding = effects.some(
-      (e) => e.type === 'sendAfterPersist' || (e.type === 'persist' && (e.op.type === 'promise' || e.op.type === 'accept')),
+      (e) =>
+        e.type === 'sendAfterPersist' || (e.type === 'persist' && (e.op.type === 'promise' || e.op.type === 'accept')),
     );
     if (binding) this.#flush(host);
     for (const e of effects) {
@@ -463,7 +464,8 @@ export class Lab {
   /** Until the bag is empty. */
   settle(): void {
     for (let turns = 0; this.bag.length > 0; turns++) {
-      if (turns > 100_000) throw new Error(`the bag doesn't empty: ${this.bag.slice(0, 5).map((e) => showMessage(e.message))}`);
+      if (turns > 100_000)
+        throw new Error(`the bag doesn't empty: ${this.bag.slice(0, 5).map((e) => showMessage(e.message))}`);
       this.deliverOne(this.bag[0] as Envelope);
     }
   }
@@ -627,7 +629,3 @@ export function showMessage(m: Message): string {
       return `barrier ${m.id} reached at ${m.slot}`;
   }
 }
-
-/** Two peers' stores of one slot, whatever their spelling. */
-export const valueOfBytes = (bytes: Uint8Array): string => showValue(decodeValue(bytes, hashPayload));
-export { fromUtf8 };

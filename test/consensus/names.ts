@@ -1,7 +1,14 @@
 import { hash } from 'node:crypto';
 import { fromUtf8, utf8 } from '../../shared/base/bytes.ts';
 import { installSha256, sha256, ZERO_HASH } from '../../shared/base/hash.ts';
-import { type Incarnation, incarnationFromBytes, type PeerId, peerFromKey, type Slot, slot } from '../../shared/base/ids.ts';
+import {
+  type Incarnation,
+  incarnationFromBytes,
+  type PeerId,
+  peerFromKey,
+  type Slot,
+  slot,
+} from '../../shared/base/ids.ts';
 import type { Ballot } from '../../shared/consensus/ballot.ts';
 import { type Configuration, majorities, type Voter } from '../../shared/consensus/configuration.ts';
 import { commandsValue, configurationValue, type HashPayload, NOOP, type Value } from '../../shared/consensus/value.ts';

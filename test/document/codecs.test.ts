@@ -124,7 +124,7 @@ describe('round trips', () => {
         const author = new Log().ana;
         author.run(write('before'));
         const run = author.run(...bodies);
-        const again = decodeRun(run.bytes.slice());
+        const again = decodeRun(Uint8Array.from(run.bytes));
         expect(shown(again)).toBe(shown(run));
         expect(verifyRun(again, fakeVerifier)).toBe(true);
       }),
@@ -136,10 +136,10 @@ describe('round trips', () => {
     const log = new Log();
     const runs = [log.ana.run(write('a'), write('b')), log.ana.run(write('c'))];
     const bytes = encodeBatch(START_MS, runs);
-    const again = decodeBatch(bytes.slice());
+    const again = decodeBatch(Uint8Array.from(bytes));
     expect(shown(again.runs)).toBe(shown(runs));
     expect(again.placedMs).toBe(START_MS);
-    expect(batchHash(bytes.slice())).toEqual(batchHash(bytes));
+    expect(batchHash(Uint8Array.from(bytes))).toEqual(batchHash(bytes));
     expect(batchHash(encodeBatch(START_MS + 1, runs))).not.toEqual(batchHash(bytes));
     expect(batchHash(encodeBatch(START_MS, runs.toReversed()))).not.toEqual(batchHash(bytes));
   });
@@ -217,7 +217,7 @@ describe('redaction', () => {
   test('keeps hashes and signature, and leaves neither payload nor salt', () => {
     const run = new Log().ana.run(write('keep'), write('a secret'));
     const stub = redactRun(run, new Set([2]));
-    const again = decodeRun(stub.bytes.slice());
+    const again = decodeRun(Uint8Array.from(stub.bytes));
     expect(again.lastHash).toEqual(run.lastHash);
     expect(verifyRun(again, fakeVerifier)).toBe(true);
     expect(batchHash(encodeBatch(1, [again]))).toEqual(batchHash(encodeBatch(1, [run])));
@@ -352,7 +352,7 @@ describe('hostile bytes', () => {
     const damage = fc.array(fc.tuple(fc.nat({ max: good.length - 1 }), fc.nat({ max: 255 })), { maxLength: 4 });
     fc.assert(
       fc.property(damage, fc.nat({ max: good.length }), fc.uint8Array({ maxLength: 3 }), (changes, cut, more) => {
-        const bytes = good.slice();
+        const bytes = Uint8Array.from(good);
         for (const [at, to] of changes) bytes[at] = to;
         mustBeStrict(decode, bytes);
         mustBeStrict(decode, good.slice(0, cut));

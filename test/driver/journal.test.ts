@@ -15,7 +15,7 @@ import {
   TURN_RANGE,
 } from '../../shared/driver/journal.ts';
 import { MemoryStore } from '../../shared/driver/memory-store.ts';
-import { unseal } from '../../shared/driver/records.ts';
+import { numberKey, unseal } from '../../shared/driver/records.ts';
 import { StoreError } from '../../shared/driver/store.ts';
 import { INCARNATION, initOf, put, storeErrorOf, turnOf, valueKey } from '../storage/turns.ts';
 
@@ -256,7 +256,59 @@ describe('a disk that loses what it said was written', () => {
   });
 });
 
+/** A store with so many turns, of which those from `from` on are other ones than usual. */
+function forked(turns: number, from: number): MemoryStore {
+  const store = MemoryStore.create();
+  const turn = (n: number) => turnOf(n, n < from ? 40 : 41);
+  const { core, prepared } = JournalCore.create(INCARNATION, turn(1));
+  carryOut(store, core, prepared);
+  for (let n = 2; n <= turns; n++) carryOut(store, core, core.prepare(turn(n)));
+  return store;
+}
+
+/** Puts rows and marks of one store into another. */
+function graft(from: MemoryStore, to: MemoryStore, range: { readonly gte: string; readonly lt: string }): void {
+  const rows = from.scanSync({ ...range, limit: 20_000 });
+  to.writeSync(
+    rows.map(([key, value]) => ({ type: 'put', key, value })),
+    { sync: true },
+  );
+  for (const place of [0, 1] as const) to.markWriteSync(place, from.markReadSync()[place] as Uint8Array);
+}
+
+describe('two histories', () => {
+  test('of which one begins where the other ends are noticed', () => {
+    const store = forked(8, 99);
+    graft(forked(8, 3), store, { gte: numberKey('t/', 5), lt: TURN_RANGE.lt });
+    expect(check(store).verdict).toMatchObject({
+      sound: false,
+      problems: [{ code: 'TURN_BROKEN', message: 'turn 5 does not follow from the turn before it' }],
+    });
+  });
+
+  test('are noticed by the checkpoint of the one in the other', () => {
+    const store = forked(CHECKPOINT_TURNS + 3, 99_999);
+    graft(forked(CHECKPOINT_TURNS + 3, 3), store, TURN_RANGE);
+    expect(check(store).verdict).toMatchObject({
+      sound: false,
+      problems: [{ code: 'TURN_BROKEN', message: 'turn 4096 is not the one that the checkpoint names' }],
+    });
+  });
+});
+
 describe('a journal', () => {
+  test('says that a turn is written only when no crash can take it any more', async () => {
+    let store = MemoryStore.create();
+    let journal = await Journal.create(store, INCARNATION, turnOf(1));
+    for (let n = 2; n <= 6; n++) {
+      store = store.crash();
+      const opened = await Journal.open(store, initOf(store));
+      expect(opened.verdict).toMatchObject({ sound: true, lastTurn: n - 1, mark: { turn: n - 1 } });
+      ({ journal } = opened);
+      await journal.write(turnOf(n));
+    }
+  });
+
   test('is done after an error: the same one comes again, and opening the store tells what is there', async () => {
     for (const failing of [1, 2]) {
       let store = MemoryStore.create();

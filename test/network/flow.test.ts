@@ -115,7 +115,11 @@ describe('Pulse', () => {
   );
 
   test('is read as it was written', () => {
-    fc.assert(fc.property(pulses, (pulse) => expect(decodePulse(encodePulse(pulse))).toEqual(pulse)));
+    fc.assert(
+      fc.property(pulses, (pulse) => {
+        expect(decodePulse(encodePulse(pulse))).toEqual(pulse);
+      }),
+    );
   });
 
   test('anything else is a FormatError', () => {

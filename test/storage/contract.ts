@@ -390,6 +390,15 @@ export function journalContract(name: string, make: () => Promise<StoreUnderTest
       expect(verdict).toMatchObject({ sound: true, lastTurn: 8, mark: { turn: 8 } });
     });
 
+    test('is sound where that crash came and the newest place of the mark is broken too', async () => {
+      const journal = await create(7);
+      const marks = await readMarks(port);
+      await journal.write(turnOf(8));
+      await writeMarks(port, [marks[0], new Uint8Array(512)]); // the mark of turn 7 is in place 1
+      const { verdict } = await reopen();
+      expect(verdict).toMatchObject({ sound: true, lastTurn: 8, mark: { turn: 6 } });
+    });
+
     test('of a newer version is refused, not called damaged', async () => {
       await create(4);
       const marks = await readMarks(port);

@@ -58,6 +58,16 @@ describe('a failing database', () => {
     await store.close();
   });
 
+  test('is told to sync, or not to, with each batch', async () => {
+    const told: unknown[] = [];
+    const db = { batch: async (_: unknown, options: unknown) => void told.push(options), close: async () => undefined };
+    const store = new LevelStore(folder.path, db as unknown as ClassicLevel<string, Uint8Array>);
+    await store.kv.write([put('a', 1)], { sync: true });
+    await store.kv.write([put('a', 1)], { sync: false });
+    await store.close();
+    expect(told).toEqual([{ sync: true }, { sync: false }]);
+  });
+
   test('with a batch that is whole in the write-ahead file failed at the sync: DISK_FAILED, whatever the reason', async () => {
     const real = await openLevelStore(folder.path, { create: false });
     await real.kv.write([put('a', 1), put('b', 1, 2, 3)], { sync: true });

@@ -10,6 +10,9 @@ import { Appender, isLineFault, writingOptions } from '../writing.ts';
 /** How often progress is told. Milliseconds. */
 const PROGRESS_MS = 1_000;
 
+/** What some programs begin a file with; it is no part of the first line. */
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
+
 interface Fields {
   readonly text: string;
   readonly writer: string | undefined;
@@ -86,8 +89,9 @@ function inWords({ imported, skipped, failed }: Record<'imported' | 'skipped' | 
 }
 
 /** @throws PeerError BAD_LINE, TEXT_EMPTY, TEXT_TOO_LONG or TEXT_BAD */
-function entryOf({ bytes }: InputLine, fields: Fields, keys: LineKeys): Entry {
-  if (bytes === null) throw bad(`longer than ${LINE_BYTES_MAX / 1024 / 1024} MiB`);
+function entryOf({ number, bytes: whole }: InputLine, fields: Fields, keys: LineKeys): Entry {
+  if (whole === null) throw bad(`longer than ${LINE_BYTES_MAX / 1024 / 1024} MiB`);
+  const bytes = number === 1 && BYTE_ORDER_MARK.every((byte, at) => whole[at] === byte) ? whole.subarray(3) : whole;
   // Counted whether the line is good or not, so that mending one line leaves the others their keys.
   const key = keys.next(bytes);
   const record = objectOf(decoded(bytes, 'The line'));

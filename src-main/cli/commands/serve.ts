@@ -44,7 +44,13 @@ export async function serve(invocation: Invocation): Promise<number> {
 }
 
 /** Lets the directory's commands ask the peer, says that it is ready, and stays until something ends it. */
-export async function run(peer: Peer, dir: string, log: Logger, { io, json }: Invocation): Promise<number> {
+export async function run(
+  peer: Peer,
+  dir: string,
+  log: Logger,
+  { io, json }: Invocation,
+  stopMs = STOP_MS,
+): Promise<number> {
   let stop = (): Promise<unknown> => peer.close();
   try {
     const endpoint = await openEndpoint({
@@ -61,7 +67,7 @@ export async function run(peer: Peer, dir: string, log: Logger, { io, json }: In
     await io.err(failureLine(failure, json));
     return failure.exitCode;
   } finally {
-    await inAtMost(STOP_MS, stop()).catch((error: unknown) => log.error({ err: error }, 'the stop was not clean'));
+    await inAtMost(stopMs, stop()).catch((error: unknown) => log.error({ err: error }, 'the stop was not clean'));
   }
 }
 
