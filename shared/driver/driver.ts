@@ -23,7 +23,7 @@ export interface Application {
   /** The turn's batch is on the disk. */
   persisted(): void;
   /** In order, every slot once. What is written joins the next batch, together with the prefix, and can be read at once. */
-  apply(at: Slot, value: Value, write: (ops: readonly KvOp[]) => void): void;
+  apply(at: Slot, value: Value, digest: Uint8Array, write: (ops: readonly KvOp[]) => void): void;
   /** All of the turn's commits are applied. */
   turnApplied(): void;
   onLeader(leader: PeerId | null, ballot: Ballot | null, self: boolean): void;
@@ -206,7 +206,7 @@ export class Driver {
       if (others.length > 0) send.push({ to: others, message: e.message });
     }
     for (const e of underWay.effects) {
-      if (e.type === 'commit') this.#app.apply(e.slot, e.value, (ops) => this.#overlay.add(ops.map(sealOp)));
+      if (e.type === 'commit') this.#app.apply(e.slot, e.value, e.digest, (ops) => this.#overlay.add(ops.map(sealOp)));
       else if (e.type === 'barrier') this.#app.onBarrier(e.id, e.slot);
     }
     this.#app.turnApplied();

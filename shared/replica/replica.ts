@@ -33,10 +33,10 @@ import {
   recordsOf,
   type TurnWrite,
 } from '../driver/driver.ts';
-import { openRecord } from '../driver/layout.ts';
+import { decodeDigest, digestKey, openRecord } from '../driver/layout.ts';
 import { Overlay } from '../driver/overlay.ts';
 import { type EditWish, Outbox, type Pending, Pool, type Settling, type Written } from '../session/index.ts';
-import { decodeEnvelope, encodeEnvelope } from '../wire/envelope.ts';
+import { decodeEnvelope, type Envelope, encodeEnvelope } from '../wire/envelope.ts';
 import { decodeNote, encodeNote } from '../wire/note.ts';
 import {
   decodeSessionMessage,
@@ -46,7 +46,7 @@ import {
 } from '../wire/session-messages.ts';
 import { runsIn, Verdicts, type VerifyAll } from './ingress.ts';
 import { Offers } from './offers.ts';
-import type { OpenedStore } from './opening.ts';
+import { genesisDigest, type OpenedStore } from './opening.ts';
 import { sameVoters, wantedVoters } from './voters.ts';
 
 /** Which stream a message travels on, so that consensus never waits behind a bulk transfer. */
@@ -190,12 +190,20 @@ export class Replica implements Application {
       overlay,
       hash: batchHash,
     });
+    this.#appliedDigest = this.#digestAtStart(overlay);
     const loaded = this.outbox.load([...store.outbox, ...store.refused], this.reader);
     this.#cutSeq = this.outbox.lastSeq;
     this.#savedSeq = this.outbox.lastSeq;
     this.#loadedOps = loaded.ops;
     this.#takeSettling(loaded);
     this.#updateMembers();
+  }
+
+  #digestAtStart(overlay: KvReader): Uint8Array {
+    if (this.applied === this.#core.prefix) return this.#core.digest;
+    const key = digestKey(this.applied);
+    const record = overlay.get(key);
+    return record ? decodeDigest(key, record) : genesisDigest(this.#store.genesisBytes);
   }
 
   /** What loading the outbox left to write down; joins the first turn. */
@@ -230,8 +238,18 @@ export class Replica implements Application {
     return this.reader.appliedSlot();
   }
 
+  /** The digest of the committed log up to `applied`. */
+  get appliedDigest(): Uint8Array {
+    return this.#appliedDigest;
+  }
+
   get prefix(): Slot {
     return this.#core.prefix;
+  }
+
+  /** Whom this group exchanges frames with. */
+  get peers(): readonly PeerId[] {
+    return this.#members;
   }
 
   inspect(): CoreView {
@@ -313,7 +331,15 @@ export class Replica implements Application {
   /** A frame from a member. Nothing of it is believed before it is validated. A promise is open while signatures are verified elsewhere. */
   receiveFrame(from: PeerId, frame: Uint8Array): void | Promise<void> {
     try {
-      const envelope = decodeEnvelope(frame);
+      return this.receiveEnvelope(from, decodeEnvelope(frame));
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      return this.#problem('BAD_MESSAGE', `${from} sent something that can't be read: ${error.message}`);
+    }
+  }
+
+  receiveEnvelope(from: PeerId, envelope: Envelope): void | Promise<void> {
+    try {
       if (envelope.group !== this.group)
         return this.#problem('OTHER_GROUP', `a frame of ${envelope.group} from ${from}`);
       if (!equal(envelope.epoch, this.#epoch))
@@ -466,7 +492,7 @@ export class Replica implements Application {
     this.#pumpOffers();
   }
 
-  apply(at: Slot, value: Value, write: (ops: readonly KvOp[]) => void): void {
+  apply(at: Slot, value: Value, digest: Uint8Array, write: (ops: readonly KvOp[]) => void): void {
     if (this.#paused !== null) return;
     const applied: Applied | UpdateNeeded =
       value.kind === 'commands' ? this.#document.apply(at, value.payload) : this.#document.skip(at);
@@ -476,6 +502,7 @@ export class Replica implements Application {
       return;
     }
     write(applied.ops);
+    this.#appliedDigest = digest;
     for (const ignored of applied.ignored) this.#noteIgnored(ignored);
     if (applied.outcomes.length > 0) {
       const settling = this.outbox.onOutcomes(applied.outcomes, this.reader);
@@ -507,6 +534,7 @@ export class Replica implements Application {
   }
 
   #appliedTold: Slot = slot(0);
+  #appliedDigest: Uint8Array;
 
   onLeader(leader: PeerId | null, _ballot: Ballot | null, self: boolean): void {
     this.#leader = self ? this.self : leader;

@@ -74,6 +74,7 @@ function judge(error: Error): Pick<DialAttempt, 'outcome' | 'message'> {
   if (message.includes('does not match expected remote identity key')) {
     return { outcome: 'wrongPeer', message: 'another peer answers there' };
   }
+  if (error.name === 'AbortError') return { outcome: 'silent', message: 'no answer in time' };
   if (error.name === 'MuxerUnavailableError') return { outcome: 'cut', message };
   return { outcome: 'silent', message };
 }

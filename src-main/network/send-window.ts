@@ -4,7 +4,7 @@
  * that bytes take to arrive: it grows while that is short and halves while it is long.
  */
 export const WINDOW_BYTES_MIN = 32 * 1024;
-export const WINDOW_BYTES_START = 256 * 1024;
+export const WINDOW_BYTES_START = 64 * 1024;
 export const WINDOW_BYTES_MAX = 4 * 1024 * 1024;
 /** Arrival within this over the bare round trip: the line is not full. Milliseconds. */
 const QUICK_MS = 40;

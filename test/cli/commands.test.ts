@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { PeerError } from '../../shared/ipc/errors.ts';
 import { FakeService, GROUP, PEER } from '../ipc/fake-service.ts';
 import { synod } from './harness.ts';
 
@@ -356,6 +357,12 @@ describe('log', () => {
     interruption.abort();
     expect(await running).toMatchObject({ code: 0, err: '' });
     expect(service.openStreams).toBe(0);
+  });
+
+  test('--follow ends with the given time too, and fails with the peer', async () => {
+    expect(await synod(['log', '--follow', '--timeout', '10ms'], { service })).toMatchObject({ code: 0, err: '' });
+    service.failure = new PeerError('STOPPING', 'The peer is stopping.');
+    expect((await synod(['log', '--follow'], { service })).code).toBe(1);
   });
 
   test('history prints a revision a line', async () => {

@@ -35,8 +35,8 @@ function start(...args: string[]) {
   children.push(child);
   let out = '';
   let err = '';
-  child.stdout.on('data', (data) => (out += data));
-  child.stderr.on('data', (data) => (err += data));
+  child.stdout.setEncoding('utf8').on('data', (data) => (out += data));
+  child.stderr.setEncoding('utf8').on('data', (data) => (err += data));
   const ended = once(child, 'close').then(([code]) => ({ code: code as number | null, out, err }));
   return { child, ended };
 }
@@ -105,6 +105,17 @@ test.runIf(process.platform !== 'win32')('following ends well when it is interru
   const { code, out, err } = await ended;
   expect({ code, err, lines: out.trim().split('\n').length }).toEqual({ code: 0, err: '', lines: 3 });
   await until(() => service.openStreams === 0);
+});
+
+test('a slow reader gets everything', async () => {
+  const { child, ended } = start('log', '--json', '--limit', '600');
+  child.stdout.on('data', () => {
+    child.stdout.pause();
+    setTimeout(() => child.stdout.resume(), 20);
+  });
+  const { code, out } = await ended;
+  expect(code).toBe(0);
+  expect(out.trim().split('\n')).toHaveLength(600);
 });
 
 test('a reader that leaves early is no failure', async () => {

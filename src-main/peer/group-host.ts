@@ -1,0 +1,336 @@
+import { randomBytes } from 'node:crypto';
+import { InvariantError } from '../../shared/base/assert.ts';
+import { encodeCbor, FormatError } from '../../shared/base/cbor.ts';
+import type { Signer } from '../../shared/base/crypto.ts';
+import { type GroupId, type Incarnation, incarnationBytes, type PeerId } from '../../shared/base/ids.ts';
+import { TICK_MS } from '../../shared/consensus/constants.ts';
+import type { Change } from '../../shared/document/index.ts';
+import { JOURNAL_KEYS, JournalCore, type Prepared } from '../../shared/driver/journal.ts';
+import { RecordError, seal } from '../../shared/driver/records.ts';
+import { StoreError, type StorePort } from '../../shared/driver/store.ts';
+import { type Answer, firstTurn, type OpenedStore, openStore } from '../../shared/replica/opening.ts';
+import { type Outgoing, Replica, type ReplicaEvents } from '../../shared/replica/replica.ts';
+import type { Envelope } from '../../shared/wire/envelope.ts';
+import type { BatchVerifier } from '../group/verifier.ts';
+import type { Network } from '../network/network.ts';
+import { freeBallast, restoreBallast } from '../storage/ballast.ts';
+import { createStore, openLevelStore } from '../storage/level-store.ts';
+import { repairLevelStore } from '../storage/repair.ts';
+
+export type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, detail?: object) => void;
+
+export interface GroupHostInit {
+  readonly dir: string;
+  readonly self: PeerId;
+  readonly signer: Signer;
+  readonly verifier: BatchVerifier;
+  readonly network: () => Network;
+  readonly staysOn: boolean;
+  readonly log: Log;
+  /** Membership, hello, leadership: what the peer around it needs to know. */
+  readonly events: Pick<ReplicaEvents, 'onPeers' | 'onHello'>;
+  /** The group can't go on, and so neither can the peer. */
+  readonly onFatal: (error: Error) => void;
+}
+
+/** Why nothing more can be saved here for now. */
+export type Trouble = 'DISK_FULL';
+
+/** Frames wait outside while so many inputs are queued, so a flood costs no memory. */
+const QUEUED_INPUTS_MAX = 2048;
+const HAND_OVER_MS = 2_000;
+/** A disk that is full to the last byte is tried again after this. */
+const FULL_DISK_PAUSE_MS = 2_000;
+
+/** One group in this process: its store, its replica, and the loop that carries the replica's turns to disk and network. */
+export class GroupHost {
+  readonly #init: GroupHostInit;
+  readonly #nonce = randomBytes(8);
+  #port!: StorePort;
+  #journal!: JournalCore;
+  #replica!: Replica;
+  #timer: NodeJS.Timeout | null = null;
+  #wake: (() => void) | null = null;
+  #stopping = false;
+  #loop: Promise<void> = Promise.resolve();
+  #trouble: Trouble | null = null;
+  /** Whoever waits for a command: told when the disk did not take it. */
+  readonly #waiters = new Set<(error: Error) => void>();
+  readonly #watchers = new Set<(changes: readonly Change[]) => void>();
+  #drained: (() => void)[] = [];
+
+  private constructor(init: GroupHostInit) {
+    this.#init = init;
+  }
+
+  /** Makes a new store, whole or not at all. */
+  static async create(dir: string, genesis: Uint8Array, incarnation: Incarnation): Promise<void> {
+    await createStore(dir, async (port) => {
+      const { prepared } = JournalCore.create(incarnationBytes(incarnation), firstTurn(genesis, incarnation));
+      await write(port, prepared);
+    });
+  }
+
+  /** @throws StoreError where the store can't be opened at all */
+  static async open(init: GroupHostInit): Promise<GroupHost> {
+    const host = new GroupHost(init);
+    await host.#open();
+    host.#timer = setInterval(() => host.#tick(), TICK_MS);
+    host.#loop = host.#run();
+    return host;
+  }
+
+  async #open(): Promise<void> {
+    const { dir, self, signer, verifier, log } = this.#init;
+    await restoreBallast(dir).catch(() => false);
+    this.#port = await openLevelStore(dir, { create: false }).catch(async (error: unknown) => {
+      if (!(error instanceof StoreError) || error.code !== 'CORRUPT') throw error;
+      log('error', 'the database is damaged; what is whole of it is kept, the rest is fetched again', { dir, error: error.message });
+      await repairLevelStore(dir);
+      const port = await openLevelStore(dir, { create: false });
+      await markDamaged(port, 'DATABASE_BROKEN', error.message);
+      return port;
+    });
+    const store = await readStore(this.#port).catch(async (error: unknown) => {
+      await this.#port.close();
+      throw error;
+    });
+    for (const problem of store.problems) log('error', `this copy is damaged: ${problem.message}`, { code: problem.code });
+    this.#journal = store.journal;
+    this.#replica = new Replica({
+      self,
+      store,
+      staysOn: this.#init.staysOn,
+      ports: {
+        signer,
+        verifier,
+        verifyAll: (list) => verifier.verifyAll(list),
+        randomBytes: (length) => new Uint8Array(randomBytes(length)),
+        random: Math.random,
+        kv: { get: (key) => this.#port.kv.get(key) },
+      },
+      events: {
+        ...this.#init.events,
+        onApplied: (_applied, changes) => {
+          for (const watcher of this.#watchers) watcher(changes);
+        },
+        onLeader: (leader) => log('info', leader === null ? 'nobody leads' : 'leader', { group: store.group, leader }),
+        onProblem: ({ code, message }) => log('warn', message, { code }),
+      },
+    });
+    const network = this.#init.network();
+    for (const peer of this.#replica.peers) if (network.isConnected(peer)) this.#replica.connection(peer, true);
+  }
+
+  get replica(): Replica {
+    return this.#replica;
+  }
+  get group(): GroupId {
+    return this.#replica.group;
+  }
+  get trouble(): Trouble | null {
+    return this.#trouble;
+  }
+  get turn(): number {
+    return this.#journal.lastTurn;
+  }
+
+  /** Looks for work soon: after everything else that this round of the event loop brings, so that it shares a turn. */
+  wake(): void {
+    const wake = this.#wake;
+    if (wake === null) return;
+    this.#wake = null;
+    setImmediate(wake);
+  }
+
+  /** Called after every turn that applied something. Returns how to stop. */
+  watch(watcher: (changes: readonly Change[]) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** `onError` is called where the disk fails before the caller's command is safe. Returns how to stop. */
+  waiting(onError: (error: Error) => void): () => void {
+    this.#waiters.add(onError);
+    return () => this.#waiters.delete(onError);
+  }
+
+  isPeer(peer: PeerId): boolean {
+    return this.#replica.peers.includes(peer);
+  }
+
+  receive(from: PeerId, envelope: Envelope): void | Promise<void> {
+    if (this.#stopping || !this.isPeer(from)) return;
+    try {
+      const done = this.#replica.receiveEnvelope(from, envelope);
+      this.wake();
+      if (done instanceof Promise) {
+        return done.then(
+          () => this.wake(),
+          (error: unknown) => this.#fail(error),
+        );
+      }
+      if (this.#replica.queuedInputs > QUEUED_INPUTS_MAX) {
+        return new Promise((resolve) => this.#drained.push(resolve));
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  connection(peer: PeerId, connected: boolean): void {
+    this.#replica.connection(peer, connected);
+    this.wake();
+  }
+
+  #tick(): void {
+    if (this.#stopping) return;
+    try {
+      this.#replica.tick();
+      this.wake();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopping) {
+      if (!this.#replica.isReady) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        continue;
+      }
+      try {
+        await this.#turn();
+      } catch (error) {
+        await this.#recover(error);
+      }
+    }
+  }
+
+  async #turn(): Promise<void> {
+    const replica = this.#replica;
+    const turn = replica.begin(Date.now());
+    this.#send(turn.send);
+    if (turn.write !== null) {
+      const prepared = this.#journal.prepare(turn.write);
+      try {
+        await write(this.#port, prepared);
+      } catch (error) {
+        this.#journal.failed();
+        throw error;
+      }
+      this.#journal.committed();
+      this.#trouble = null;
+    }
+    this.#send(replica.finish());
+    if (this.#drained.length > 0) {
+      for (const resolve of this.#drained) resolve();
+      this.#drained = [];
+    }
+  }
+
+  #send(messages: readonly Outgoing[]): void {
+    const network = this.#init.network();
+    for (const out of messages) {
+      const frame = this.#replica.frameOf(out, this.#nonce, this.#journal.lastTurn);
+      for (const peer of out.to) network.send(peer, out.purpose, frame);
+    }
+  }
+
+  /** A full disk and a damaged record have a way on: the store is closed, opened and verified again. Nothing else has. */
+  async #recover(error: unknown): Promise<void> {
+    const isFull = error instanceof StoreError && error.code === 'DISK_FULL';
+    const isDamage = error instanceof RecordError || error instanceof FormatError || isMissing(error);
+    if (!isFull && !isDamage) return this.#fail(error);
+    const { dir, log } = this.#init;
+    this.#tellWaiters(error as Error);
+    try {
+      if (isDamage) await markDamaged(this.#port, 'RECORD_DAMAGED', (error as Error).message);
+      await this.#port.close();
+      const freed = isFull && (await freeBallast(dir));
+      this.#trouble = isFull && !freed ? 'DISK_FULL' : null;
+      log(isFull ? 'warn' : 'error', isFull ? 'the disk is full' : 'a record is damaged; it is fetched again', {
+        dir,
+        freed,
+        error: (error as Error).message,
+      });
+      if (this.#trouble !== null) await new Promise((resolve) => setTimeout(resolve, FULL_DISK_PAUSE_MS));
+      await this.#open();
+    } catch (again) {
+      this.#fail(again);
+    }
+  }
+
+  #tellWaiters(error: Error): void {
+    for (const waiter of [...this.#waiters]) waiter(error);
+    this.#waiters.clear();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    const known = error instanceof Error ? error : new Error(String(error));
+    this.#init.log('error', known instanceof InvariantError ? `stopped: ${known.message}` : known.message, {
+      error: known.stack,
+    });
+    this.#tellWaiters(known);
+    this.wake();
+    this.#init.onFatal(known);
+  }
+
+  /** Hands leadership over where somebody can take it, finishes the turn under way, and lets go of the files. */
+  async close(): Promise<void> {
+    if (!this.#stopping && this.#replica.inspect().leads) await this.#handOver();
+    this.#stopping = true;
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#tellWaiters(new StoreError('CLOSED', 'the peer is stopping'));
+    const wake = this.#wake;
+    this.#wake = null;
+    wake?.();
+    await this.#loop;
+    await this.#port.close();
+  }
+
+  async #handOver(): Promise<void> {
+    this.#replica.handOver(null);
+    this.wake();
+    const until = Date.now() + HAND_OVER_MS;
+    const others = (): boolean => this.#replica.peers.some((peer) => this.#init.network().isConnected(peer));
+    while (this.#replica.inspect().leads && others() && Date.now() < until) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+async function write(port: StorePort, { ops, mark }: Prepared): Promise<void> {
+  if (ops.length > 0) await port.kv.write(ops, { sync: true });
+  await port.mark.write(mark.place, mark.bytes);
+}
+
+/** Answers what the opening asks from a real disk. */
+export async function readStore(port: StorePort): Promise<OpenedStore> {
+  const opening = openStore({ get: (key) => port.kv.get(key) });
+  let answer: Answer;
+  for (;;) {
+    const step = opening.next(answer);
+    if (step.done) return step.value;
+    const ask = step.value;
+    if (ask.type === 'scan') answer = await port.kv.scan(ask.range);
+    else if (ask.type === 'marks') answer = await port.mark.read();
+    else {
+      await write(port, ask.prepared);
+      answer = undefined;
+    }
+  }
+}
+
+/** From now on this store is a reader's, whatever becomes of this process. */
+async function markDamaged(port: StorePort, code: string, message: string): Promise<void> {
+  const key = JOURNAL_KEYS.damaged;
+  const value = seal(key, 1, encodeCbor([[code, message.slice(0, 500)]]));
+  await port.kv.write([{ type: 'put', key, value }], { sync: true });
+}
+
+const isMissing = (error: unknown): boolean => error instanceof Error && error.name === 'MissingValueError';

@@ -1,0 +1,29 @@
+import { PeerError } from '../../shared/ipc/errors.ts';
+
+/** What a wait ended with. */
+export type Ended<T> = { readonly by: 'done'; readonly value: T } | { readonly by: 'timeout' };
+
+/** Runs `start`, and waits for it to call one of the two; or for the time, or for the one who asked to lose interest. */
+export function waitFor<T>(
+  timeoutMs: number,
+  signal: AbortSignal,
+  start: (done: (value: T) => void, failed: (error: unknown) => void) => (() => void) | void,
+): Promise<Ended<T>> {
+  return new Promise((resolve, reject) => {
+    let stop: (() => void) | void;
+    const end = (settle: () => void): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      stop?.();
+      settle();
+    };
+    const onAbort = (): void => end(() => reject(new PeerError('CANCELLED', 'The request was given up. What was saved is kept.')));
+    const timer = setTimeout(() => end(() => resolve({ by: 'timeout' })), timeoutMs);
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) return onAbort();
+    stop = start(
+      (value) => end(() => resolve({ by: 'done', value })),
+      (error) => end(() => reject(error)),
+    );
+  });
+}
