@@ -11,7 +11,9 @@ export class FormatError extends Error {
 
 /** Deterministic: shortest integers, definite lengths. Numbers are safe integers. */
 export function encodeCbor(value: Cbor): Uint8Array {
-  return encode(value);
+  // On Node the library hands out a Buffer, whose `slice` shares memory instead of copying.
+  const bytes = encode(value);
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /**

@@ -165,19 +165,10 @@ export function encodePayload(payload: Payload): Uint8Array {
  */
 export function decodePayload(kind: number, bytes: Uint8Array): Payload {
   if (kindName(kind) === undefined) throw new UnknownKindError(kind);
-  let unknown: UnknownKindError | null = null;
-  const payload = decodeStrictly(bytes, (value) => {
+  return decodeStrictly(bytes, (value) => {
     const [writer, body] = asArray(value, 2);
-    try {
-      return { writer: asShortText(writer, NAME_MAX_BYTES), body: bodyFrom(kind, body) };
-    } catch (error) {
-      if (!(error instanceof UnknownKindError)) throw error;
-      unknown = error;
-      return null;
-    }
+    return { writer: asShortText(writer, NAME_MAX_BYTES), body: bodyFrom(kind, body) };
   });
-  if (payload === null) throw unknown ?? new FormatError('no body');
-  return payload;
 }
 
 function toCbor(body: Body): Cbor {

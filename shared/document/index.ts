@@ -36,6 +36,7 @@ export {
   STATE_PREFIX,
 } from './records.ts';
 export * from './run.ts';
+export { stateHashOf } from './sum.ts';
 export * from './text.ts';
 export { isoTime } from './time.ts';
 export type { PinnedRole, Rights } from './types.ts';

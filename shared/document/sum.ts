@@ -1,4 +1,5 @@
 import { readUint32 } from '../base/bytes.ts';
+import { appliedPlace, recordHash } from './records.ts';
 
 const LIMBS = 8;
 
@@ -44,4 +45,18 @@ export class StateSum {
     }
     return bytes;
   }
+}
+
+/** Holds all state records, by key, against the hash that stands beside them; `stored` is null where that record is missing. */
+export function stateHashOf(records: readonly (readonly [key: string, record: Uint8Array])[]): {
+  readonly stored: Uint8Array | null;
+  readonly summed: Uint8Array;
+} {
+  const sum = new StateSum(new Uint8Array(LIMBS * 4));
+  let stored: Uint8Array | null = null;
+  for (const [key, record] of records) {
+    if (key === appliedPlace.key) stored = appliedPlace.codec.decode(record).stateHash;
+    else sum.add(recordHash(key, record));
+  }
+  return { stored, summed: sum.toBytes() };
 }

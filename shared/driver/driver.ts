@@ -62,6 +62,8 @@ const LAZY_BYTES_MAX = 1024 * 1024;
 const SERVE_BYTES_MAX = 256 * 1024;
 const SERVE_VALUES_MAX = 256;
 const REPLAY_PER_TURN = 256;
+/** What waits for a batch to ride with gets one of its own after 200 ms. */
+const LAZY_TICKS_MAX = 4;
 
 /**
  * Turns the core's effects into ordered batches: persist, then send, then apply. Sans-I/O, so that the order that the simulator checks is the
@@ -77,6 +79,8 @@ export class Driver {
   readonly #hash: HashPayload;
   #inputs: Input[] = [];
   #underWay: { turn: Turn; effects: readonly Effect[]; ops: readonly KvOp[] } | null = null;
+  /** Ticks since something waits to be written. */
+  #lazyTicks = 0;
   /** Own commands are among what waits, so this turn writes. */
   #ownSaved = false;
   /** Slots up to here were chosen before the start; those not yet applied are replayed first. */
@@ -135,11 +139,7 @@ export class Driver {
         case 'sendAfterPersist':
           hasToPersist ||= !this.#overlay.isEmpty;
           break;
-        case 'serve': {
-          const message = this.#serve(e.from);
-          if (message) send.push({ to: [e.to], message });
-          break;
-        }
+        case 'serve':
         case 'commit':
         case 'leader':
         case 'barrier':
@@ -148,8 +148,9 @@ export class Driver {
           unreachable(e);
       }
     }
-    hasToPersist ||= this.#ownSaved || this.#overlay.waitingBytes > LAZY_BYTES_MAX;
+    hasToPersist ||= this.#ownSaved || this.#overlay.waitingBytes > LAZY_BYTES_MAX || this.#lazyTicks >= LAZY_TICKS_MAX;
     const ops = hasToPersist && !this.#overlay.isEmpty ? this.#overlay.take() : [];
+    if (ops.length > 0 || this.#overlay.isEmpty) this.#lazyTicks = 0;
     const write = ops.length > 0 ? this.#turnWrite(ops) : null;
     this.#ownSaved = false;
     const turn: Turn = { send, write };
@@ -172,7 +173,10 @@ export class Driver {
     };
     const inputs = this.#inputs;
     this.#inputs = inputs.length > INPUTS_PER_TURN_MAX ? inputs.splice(INPUTS_PER_TURN_MAX) : [];
-    for (const input of inputs) step(input);
+    for (const input of inputs) {
+      if (input.type === 'tick') this.#lazyTicks++;
+      step(input);
+    }
     while (this.#core.room() > 0) {
       const next = this.#app.nextValue(nowMs);
       if (next === null) break;

@@ -53,7 +53,7 @@ export interface StorePort {
 /**
  * - `LOCKED`: another process has this store open.
  * - `DISK_FAILED`: EIO, or ENOSPC or anything else from a sync. What was written last may or may not be there; the peer stops.
- * - `DISK_FULL`: ENOSPC before a sync; nothing of this batch was kept.
+ * - `DISK_FULL`: ENOSPC before a sync. What was written last may or may not be there: close, make room, open and look.
  * - `READ_ONLY`: the directory or file can't be written.
  * - `CORRUPT`: the database can't be opened or a block of it fails its check.
  * - `NEWER_FORMAT`: made by a newer version.

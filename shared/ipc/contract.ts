@@ -135,7 +135,7 @@ export interface WrittenRevision extends Written {
 // Reading
 
 export interface LogParams extends InGroup {
-  /** From this position on. Not together with `afterSlot`. */
+  /** Only entries after this position. Not together with `afterSlot`. */
   readonly since?: number;
   /** Only entries created in later slots than this. */
   readonly afterSlot?: number;

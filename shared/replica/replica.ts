@@ -128,6 +128,7 @@ export class Replica implements Application {
   #outgoing: Outgoing[] = [];
   #changes: Change[] = [];
   #members: readonly PeerId[] = [];
+  #met: readonly PeerId[] = [];
   #paused: UpdateNeeded | null = null;
   #forked = false;
   #lastNote = '';
@@ -266,6 +267,12 @@ export class Replica implements Application {
 
   get lastOwnSeq(): number {
     return Math.max(this.outbox.lastSeq, this.#store.markedOwnSeq);
+  }
+
+  /** Whom a newcomer was told of by the one that let it in: reached until the log itself says who is in the group. */
+  meet(peers: readonly PeerId[]): void {
+    this.#met = peers;
+    this.#updateMembers();
   }
 
   // --- writing
@@ -591,6 +598,7 @@ export class Replica implements Application {
   #updateMembers(): void {
     const peers = new Set(this.reader.members().map((m) => m.peer));
     for (const { configuration: c } of this.#core.window()) for (const v of c.voters) peers.add(v.peer);
+    if (this.reader.member(this.self)?.expelledSlot !== null) for (const peer of this.#met) peers.add(peer);
     peers.delete(this.self);
     this.#members = [...peers];
     this.#driver.enqueue({ type: 'members', peers: this.#members });

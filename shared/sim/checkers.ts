@@ -1,32 +1,30 @@
 import { toHex } from '../base/bytes.ts';
 import { entryView } from '../document/index.ts';
 import type { Replica } from '../replica/replica.ts';
-
-export class CheckFailed extends Error {
-  override readonly name = 'CheckFailed';
-}
-
-export function check(condition: boolean, message: string): asserts condition {
-  if (!condition) throw new CheckFailed(message);
-}
+import { check } from './check.ts';
 
 /** Outside the core: what every replica says it has must be the same for all, and for ever. */
 export class Agreement {
   readonly #digests = new Map<number, string>();
   readonly #states = new Map<number, string>();
+  readonly #looked = new WeakMap<Replica, { prefix: number; applied: number }>();
   highest = 0;
 
   look(name: string, replica: Replica): void {
     const { prefix, applied } = replica;
-    this.#same(this.#digests, prefix, toHex(replica.inspect().digest), `${name}: digest at slot ${prefix}`);
-    this.#same(this.#states, applied, toHex(replica.reader.stateHash()), `${name}: state after slot ${applied}`);
+    const last = this.#looked.get(replica);
+    if (last?.prefix === prefix && last.applied === applied) return;
+    check(!last || (prefix >= last.prefix && applied >= last.applied), () => `${name} forgot what was committed`);
+    this.#looked.set(replica, { prefix, applied });
+    this.#same(this.#digests, prefix, toHex(replica.inspect().digest), `${name}: digest at slot`);
+    this.#same(this.#states, applied, toHex(replica.reader.stateHash()), `${name}: state after slot`);
     this.highest = Math.max(this.highest, prefix);
   }
 
   #same(known: Map<number, string>, at: number, is: string, what: string): void {
     const was = known.get(at);
     if (was === undefined) known.set(at, is);
-    else check(was === is, `${what} is ${is.slice(0, 8)}, and was ${was.slice(0, 8)} somewhere`);
+    else check(was === is, () => `${what} ${at} is ${is.slice(0, 8)}, and was ${was.slice(0, 8)} somewhere`);
   }
 }
 
@@ -39,6 +37,8 @@ export interface Wish {
   saved: boolean;
   position: number | null;
   refused: string | null;
+  /** Its machine was wiped, or expelled, so nobody promises anything. */
+  excused: boolean;
 }
 
 /** Nothing saved is lost or doubled, each author's order is kept, and a place once told never changes. */
@@ -65,7 +65,7 @@ export function checkLog(replica: Replica, wishes: readonly Wish[]): number {
   }
   for (const wish of wishes) {
     if (wish.refused !== null) check(!seen.has(wish.text), `${wish.text} was refused as ${wish.refused}, and is there`);
-    else if (wish.saved) check(seen.has(wish.text), `${wish.text} was saved, and is lost`);
+    else if (wish.saved && !wish.excused) check(seen.has(wish.text), `${wish.text} was saved, and is lost`);
   }
   return seen.size;
 }

@@ -3,7 +3,7 @@ import type { EntryId, PeerId } from '../base/ids.ts';
 import { Random } from '../base/random.ts';
 import { type Body, encodeGenesis, invitationBytes, isRefused } from '../document/index.ts';
 import type { Outgoing, Replica, ReplicaEvents } from '../replica/replica.ts';
-import { Agreement, check, CheckFailed, checkLog, type Wish } from './checkers.ts';
+import { Agreement, CheckFailed, check, checkLog, type Wish } from './checkers.ts';
 import { simSigner } from './keys.ts';
 import { type LinkFaults, Links } from './links.ts';
 import { type DiskTimes, SimNode } from './node.ts';
@@ -269,7 +269,7 @@ export class World {
   #changeMembers(): void {
     const keeper = this.#nodes[0]?.replica;
     const node = this.#random.pick(this.#nodes);
-    if (!keeper || node.index === 0 && this.#nodes.length === 1) return;
+    if (!keeper || (node.index === 0 && this.#nodes.length === 1)) return;
     const role = this.#random.pick(['voter', 'learner', 'voter'] as const);
     this.#write(keeper, { kind: 'pinRole', peer: node.peer, role });
     this.#nodes[0]?.pump();
@@ -296,7 +296,9 @@ export class World {
       this.#scheduler.runUntil(this.#scheduler.nowMs + 250);
       if (this.#isTogether()) return this.#scheduler.nowMs - from;
     }
-    throw new CheckFailed(`not together after ${this.#options.calmMs} ms: ${this.#nodes.map((n) => this.#stateOf(n)).join('; ')}`);
+    throw new CheckFailed(
+      `not together after ${this.#options.calmMs} ms: ${this.#nodes.map((n) => this.#stateOf(n)).join('; ')}`,
+    );
   }
 
   #isTogether(): boolean {

@@ -140,7 +140,7 @@ export const commands: Readonly<Record<string, Command>> = {
     usage: '[--since POSITION] [--after-slot SLOT] [--limit N] [--follow] [--pending]',
     summary: 'Prints the log.',
     details: [
-      '--since POSITION         from this position on',
+      '--since POSITION         only entries after this position',
       '--after-slot SLOT        only entries created after this slot',
       '--limit N                the last N; with --since or --after-slot the first N',
       '--follow                 goes on with what is new or changed, until Ctrl+C',

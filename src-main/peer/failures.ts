@@ -50,15 +50,31 @@ export function storeFailure(error: Error): PeerError {
   if (!(error instanceof StoreError)) return new PeerError('INTERNAL', error.message, { cause: error });
   switch (error.code) {
     case 'DISK_FULL':
-      return new PeerError('DISK_FULL', 'The disk is full: this was not saved. Free some space and try again; what was saved before is kept.', { cause: error });
+      return new PeerError(
+        'DISK_FULL',
+        'The disk is full: this was not saved. Free some space and try again; what was saved before is kept.',
+        { cause: error },
+      );
     case 'DISK_FAILED':
-      return new PeerError('DISK_FAILED', `The disk failed (${error.message}). Nothing more is written to it; what was saved before is kept.`, { cause: error });
+      return new PeerError(
+        'DISK_FAILED',
+        `The disk failed (${error.message}). Nothing more is written to it; what was saved before is kept.`,
+        { cause: error },
+      );
     case 'READ_ONLY':
       return new PeerError('READ_ONLY', `The directory can't be written: ${error.message}.`, { cause: error });
     case 'LOCKED':
-      return new PeerError('DIR_LOCKED', 'Another Synod is running on this directory. Use that one, or name another directory.', { cause: error });
+      return new PeerError(
+        'DIR_LOCKED',
+        'Another Synod is running on this directory. Use that one, or name another directory.',
+        { cause: error },
+      );
     case 'NEWER_FORMAT':
-      return new PeerError('NEWER_FORMAT', 'A newer version wrote this data. Nothing was changed; update Synod to open it.', { cause: error });
+      return new PeerError(
+        'NEWER_FORMAT',
+        'A newer version wrote this data. Nothing was changed; update Synod to open it.',
+        { cause: error },
+      );
     case 'CORRUPT':
       return new PeerError('DAMAGED', `The store can't be read: ${error.message}`, { cause: error });
     case 'CLOSED':

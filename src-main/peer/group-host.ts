@@ -2,14 +2,15 @@ import { randomBytes } from 'node:crypto';
 import { InvariantError } from '../../shared/base/assert.ts';
 import { encodeCbor, FormatError } from '../../shared/base/cbor.ts';
 import type { Signer } from '../../shared/base/crypto.ts';
-import { type GroupId, type Incarnation, incarnationBytes, type PeerId } from '../../shared/base/ids.ts';
+import { type EntryId, type GroupId, type Incarnation, incarnationBytes, type PeerId } from '../../shared/base/ids.ts';
 import { TICK_MS } from '../../shared/consensus/constants.ts';
-import type { Change } from '../../shared/document/index.ts';
+import type { Change, Refused } from '../../shared/document/index.ts';
 import { JOURNAL_KEYS, JournalCore, type Prepared } from '../../shared/driver/journal.ts';
 import { RecordError, seal } from '../../shared/driver/records.ts';
 import { StoreError, type StorePort } from '../../shared/driver/store.ts';
 import { type Answer, firstTurn, type OpenedStore, openStore } from '../../shared/replica/opening.ts';
 import { type Outgoing, Replica, type ReplicaEvents } from '../../shared/replica/replica.ts';
+import type { Pending } from '../../shared/session/index.ts';
 import type { Envelope } from '../../shared/wire/envelope.ts';
 import type { BatchVerifier } from '../group/verifier.ts';
 import type { Network } from '../network/network.ts';
@@ -38,6 +39,9 @@ export type Trouble = 'DISK_FULL';
 
 /** Frames wait outside while so many inputs are queued, so a flood costs no memory. */
 const QUEUED_INPUTS_MAX = 2048;
+const RECENT_ENTRIES = 1_000;
+/** What is held back for a full disk grows with the store: looked after every hour. */
+const BALLAST_TICKS: number = (60 * 60 * 1000) / TICK_MS;
 const HAND_OVER_MS = 2_000;
 /** A disk that is full to the last byte is tried again after this. */
 const FULL_DISK_PAUSE_MS = 2_000;
@@ -58,6 +62,9 @@ export class GroupHost {
   readonly #waiters = new Set<(error: Error) => void>();
   readonly #watchers = new Set<(changes: readonly Change[]) => void>();
   #drained: (() => void)[] = [];
+  #ticks = 0;
+  /** Entries created of late: they may not be on the disk yet, where prefixes are looked up. */
+  readonly #recent: EntryId[] = [];
 
   private constructor(init: GroupHostInit) {
     this.#init = init;
@@ -85,7 +92,10 @@ export class GroupHost {
     await restoreBallast(dir).catch(() => false);
     this.#port = await openLevelStore(dir, { create: false }).catch(async (error: unknown) => {
       if (!(error instanceof StoreError) || error.code !== 'CORRUPT') throw error;
-      log('error', 'the database is damaged; what is whole of it is kept, the rest is fetched again', { dir, error: error.message });
+      log('error', 'the database is damaged; what is whole of it is kept, the rest is fetched again', {
+        dir,
+        error: error.message,
+      });
       await repairLevelStore(dir);
       const port = await openLevelStore(dir, { create: false });
       await markDamaged(port, 'DATABASE_BROKEN', error.message);
@@ -95,7 +105,8 @@ export class GroupHost {
       await this.#port.close();
       throw error;
     });
-    for (const problem of store.problems) log('error', `this copy is damaged: ${problem.message}`, { code: problem.code });
+    for (const problem of store.problems)
+      log('error', `this copy is damaged: ${problem.message}`, { code: problem.code });
     this.#journal = store.journal;
     this.#replica = new Replica({
       self,
@@ -112,6 +123,8 @@ export class GroupHost {
       events: {
         ...this.#init.events,
         onApplied: (_applied, changes) => {
+          for (const c of changes) if (c.type === 'entry' && c.what === 'create') this.#recent.push(c.entry);
+          if (this.#recent.length > 2 * RECENT_ENTRIES) this.#recent.splice(0, RECENT_ENTRIES);
           for (const watcher of this.#watchers) watcher(changes);
         },
         onLeader: (leader) => log('info', leader === null ? 'nobody leads' : 'leader', { group: store.group, leader }),
@@ -155,6 +168,14 @@ export class GroupHost {
     return () => this.#waiters.delete(onError);
   }
 
+  /** Ids of agreed entries that begin so; a few are enough to see that a prefix is not unique. */
+  async entriesWithPrefix(prefix: string): Promise<EntryId[]> {
+    const rows = await this.#port.kv.scan({ gte: `s/e/${prefix}`, lt: `s/e/${prefix}~`, limit: 8 });
+    const found = new Set(rows.map(([key]) => key.slice('s/e/'.length) as EntryId));
+    for (const id of this.#recent) if (id.startsWith(prefix)) found.add(id);
+    return [...found];
+  }
+
   isPeer(peer: PeerId): boolean {
     return this.#replica.peers.includes(peer);
   }
@@ -188,6 +209,7 @@ export class GroupHost {
     try {
       this.#replica.tick();
       this.wake();
+      if (++this.#ticks % BALLAST_TICKS === 0) void restoreBallast(this.#init.dir).catch(() => false);
     } catch (error) {
       this.#fail(error);
     }
@@ -245,7 +267,6 @@ export class GroupHost {
     const isDamage = error instanceof RecordError || error instanceof FormatError || isMissing(error);
     if (!isFull && !isDamage) return this.#fail(error);
     const { dir, log } = this.#init;
-    this.#tellWaiters(error as Error);
     try {
       if (isDamage) await markDamaged(this.#port, 'RECORD_DAMAGED', (error as Error).message);
       await this.#port.close();
@@ -256,11 +277,32 @@ export class GroupHost {
         freed,
         error: (error as Error).message,
       });
-      if (this.#trouble !== null) await new Promise((resolve) => setTimeout(resolve, FULL_DISK_PAUSE_MS));
-      await this.#open();
+      await this.#reopen();
     } catch (again) {
       this.#fail(again);
     }
+    this.#tellWaiters(error as Error);
+  }
+
+  /** As long as there is no room not even to open, it is tried again. */
+  async #reopen(): Promise<void> {
+    for (;;) {
+      if (this.#trouble !== null) await new Promise((resolve) => setTimeout(resolve, FULL_DISK_PAUSE_MS));
+      if (this.#stopping) return;
+      try {
+        return await this.#open();
+      } catch (error) {
+        if (!(error instanceof StoreError) || error.code !== 'DISK_FULL') throw error;
+        this.#trouble = 'DISK_FULL';
+      }
+    }
+  }
+
+  /** After a failed write: is the command there all the same? Its number was its alone. */
+  holds(pending: Pending | Refused | null): boolean {
+    return (
+      pending !== null && !('refused' in pending) && this.#replica.outbox.lastSeq >= pending.seq && !this.#stopping
+    );
   }
 
   #tellWaiters(error: Error): void {
@@ -309,8 +351,14 @@ async function write(port: StorePort, { ops, mark }: Prepared): Promise<void> {
   await port.mark.write(mark.place, mark.bytes);
 }
 
+/** Opens and verifies without writing anything: the verdict only. */
+export const inspectStore = (port: StorePort): Promise<OpenedStore> => readStore(port, async () => undefined);
+
 /** Answers what the opening asks from a real disk. */
-export async function readStore(port: StorePort): Promise<OpenedStore> {
+async function readStore(
+  port: StorePort,
+  put: (port: StorePort, prepared: Prepared) => Promise<void> = write,
+): Promise<OpenedStore> {
   const opening = openStore({ get: (key) => port.kv.get(key) });
   let answer: Answer;
   for (;;) {
@@ -320,7 +368,7 @@ export async function readStore(port: StorePort): Promise<OpenedStore> {
     if (ask.type === 'scan') answer = await port.kv.scan(ask.range);
     else if (ask.type === 'marks') answer = await port.mark.read();
     else {
-      await write(port, ask.prepared);
+      await put(port, ask.prepared);
       answer = undefined;
     }
   }

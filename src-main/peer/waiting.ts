@@ -7,17 +7,18 @@ export type Ended<T> = { readonly by: 'done'; readonly value: T } | { readonly b
 export function waitFor<T>(
   timeoutMs: number,
   signal: AbortSignal,
-  start: (done: (value: T) => void, failed: (error: unknown) => void) => (() => void) | void,
+  start: (done: (value: T) => void, failed: (error: unknown) => void) => () => void,
 ): Promise<Ended<T>> {
   return new Promise((resolve, reject) => {
-    let stop: (() => void) | void;
+    let stop: (() => void) | null = null;
     const end = (settle: () => void): void => {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
       stop?.();
       settle();
     };
-    const onAbort = (): void => end(() => reject(new PeerError('CANCELLED', 'The request was given up. What was saved is kept.')));
+    const onAbort = (): void =>
+      end(() => reject(new PeerError('CANCELLED', 'The request was given up. What was saved is kept.')));
     const timer = setTimeout(() => end(() => resolve({ by: 'timeout' })), timeoutMs);
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) return onAbort();

@@ -114,6 +114,10 @@ export class Lab {
   onServe: (from: string, m: Message & { type: 'values' }) => Message | null = (_, m) => m;
   /** Count one's own acceptances before they are durable: a planted fault. */
   eagerSelf = false;
+  /** Let messages leave before the write that they speak of: a planted fault. */
+  sendsFirst = false;
+  /** What a crash does to the disk: a planted fault. */
+  onCrash: (disk: Disk) => void = () => {};
   readonly #init: LabInit;
   readonly #cut = new Set<string>();
   #nextId = 1;
@@ -217,6 +221,7 @@ export class Lab {
       host.underWay = null;
       host.waiting = [];
       host.inputs = [];
+      this.onCrash(host.disk);
       this.#say(`${name} crashes`);
     }
   }
@@ -330,7 +335,7 @@ export class Lab {
       (e) =>
         e.type === 'sendAfterPersist' || (e.type === 'persist' && (e.op.type === 'promise' || e.op.type === 'accept')),
     );
-    if (binding) this.#flush(host);
+    if (binding && !this.sendsFirst) this.#flush(host);
     for (const e of effects) {
       if (e.type !== 'sendAfterPersist') continue;
       for (const to of e.to) {
@@ -338,6 +343,7 @@ export class Lab {
         else host.inputs.push({ type: 'message', from: host.peer, incarnation: host.incarnation, message: e.message });
       }
     }
+    if (binding && this.sendsFirst) this.#flush(host);
     if (host.inputs.length > 0) this.#pump(host);
   }
 
@@ -448,6 +454,18 @@ export class Lab {
       incarnation: e.incarnation,
       message: e.message,
     });
+  }
+
+  /** Takes what fits out of the bag, as inputs for one turn of the receiver. */
+  take(pattern: string): Input[] {
+    const list = this.select(pattern);
+    this.bag = this.bag.filter((e) => !list.includes(e));
+    return list.map(({ from, incarnation, message }) => ({
+      type: 'message',
+      from: peerOf(from),
+      incarnation,
+      message,
+    }));
   }
 
   drop(pattern = '*>*'): number {

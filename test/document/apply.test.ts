@@ -342,6 +342,17 @@ describe('invitations', () => {
     expect(log.read.members({ former: true })).toHaveLength(2);
   });
 
+  test('who comes back with another store leaves the old session closed for ever', () => {
+    const log = new Log();
+    const ben = log.join('Ben');
+    log.apply(log.ana.run({ kind: 'expel', peer: ben.peer }));
+    const back = log.admit(log.author('Ben', 2), 'writer', 'Ben');
+    expect(log.says(ben.run({ kind: 'openSession' }), back.run(write('back')))).toEqual(['SESSION_CLOSED', 'took']);
+    log.apply(log.ana.run({ kind: 'expel', peer: ben.peer }));
+    const key = open(log);
+    expect(log.says(log.ana.run(admitBody(ben.session, key, 'Ben')))).toEqual(['SESSION_CLOSED']);
+  });
+
   test('those of a removed keeper go with it, and a used one lets nobody back in', () => {
     const log = new Log();
     const ben = log.join('Ben', 'keeper');

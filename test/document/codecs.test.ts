@@ -41,6 +41,7 @@ import {
   revisionPlace,
   sessionPlace,
 } from '../../shared/document/records.ts';
+import { decodeStrictly } from '../../shared/document/strict.ts';
 import { fakeVerifier, idAt, incarnationOf, Log, START_MS, write } from './fixture.ts';
 
 const seed = 20261120;
@@ -222,7 +223,7 @@ describe('redaction', () => {
     expect(verifyRun(again, fakeVerifier)).toBe(true);
     expect(batchHash(encodeBatch(1, [again]))).toEqual(batchHash(encodeBatch(1, [run])));
     expect(Buffer.from(stub.bytes).includes('a secret')).toBe(false);
-    expect(Buffer.from(stub.bytes).includes(run.commands[1]?.salt as Uint8Array)).toBe(false);
+    expect(Buffer.from(stub.bytes).includes(Buffer.from(run.commands[1]?.salt ?? []))).toBe(false);
     expect([isRedacted(run), isRedacted(again)]).toEqual([false, true]);
   });
 });
@@ -264,6 +265,13 @@ describe('limits', () => {
     expect(decodeRun(author.run(large).bytes).commands).toHaveLength(1);
     expect(() => decodeRun(author.run(large, write('y')).bytes)).toThrow('too long');
     expect(() => decodeRun(author.run(write('x'.repeat(2 ** 20 + 2 ** 17))).bytes)).toThrow('too long');
+  });
+
+  test('a salt has 16 bytes', () => {
+    const value = decodeCbor(author.run(write('x')).bytes) as Cbor[];
+    const [row] = value[7] as Cbor[][];
+    const short = [...value.slice(0, 7), [(row as Cbor[]).with(5, new Uint8Array(15))]];
+    expect(() => decodeRun(encodeCbor(short))).toThrow('16 bytes');
   });
 
   test('a payload and its hash exclude each other', () => {
@@ -364,6 +372,11 @@ describe('hostile bytes', () => {
 
   test.each(decoders.filter(([name]) => !name.startsWith('record')))('%s: nesting without end', (_name, decode) => {
     for (const depth of [100, 1000, 10_000, 200_000]) expect(() => decode(nested(depth))).toThrow(FormatError);
+  });
+
+  test('a stack that runs out while they are read is their fault', () => {
+    const deep = (value: Cbor): Cbor => [deep(value)];
+    expect(() => decodeStrictly(encodeCbor(0), deep)).toThrow(FormatError);
   });
 
   test('text that is not UTF-8', () => {

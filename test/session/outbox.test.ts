@@ -367,6 +367,36 @@ describe('edits', () => {
     expect([textOf(log, entry), log.read.entry(entry)?.revision]).toEqual(['A b CC', 4]);
   });
 
+  test('that stand in for others are what their author is told about, once', () => {
+    const { log, ana, ben, entry } = two('a b c');
+    const edits = ['a b C', 'a b CC'].map((text) => {
+      const pending = ben.edit(entry, text);
+      ben.save();
+      return pending;
+    });
+    ana.edit(entry, 'A b c');
+    settle(log, ana);
+    const [first] = ben.runs();
+    ben.hear(log.apply(...(first ? [first] : [])).outcomes);
+    settle(log, ben);
+    expect(edits.map((each) => ben.answer(each))).toEqual(['took 3', 'took 4']);
+  });
+
+  test('of an entry that was pending itself go back to how it was agreed on', () => {
+    const { log, ana, ben } = two();
+    const entry = ben.write('given');
+    ben.save();
+    ben.edit(entry, 'given f');
+    ben.edit(entry, 'given foo');
+    ben.save();
+    const [created] = ben.runs();
+    ben.hear(log.apply(...(created ? [created] : [])).outcomes);
+    ana.edit(entry, 'given bar');
+    settle(log, ana);
+    settle(log, ben);
+    expect(textOf(log, entry)).toBe('given bar foo');
+  });
+
   test('on an own entry whose key stood for another text keep both texts whole', () => {
     const { log, ana, ben } = two();
     const other = new Desk(log, log.author('Ben', 2));
@@ -471,6 +501,18 @@ describe('a new incarnation', () => {
     next.save();
     // The old commands were under way all along.
     log.apply(...ben.outbox.runsToSend(0, 1e9));
+    settle(log, next);
+    expect(log.lines).toEqual(['#1 a b C', '#2 agreed', '#3 clean copy', '#4 keyed']);
+  });
+
+  test('nor what arrived too late under the former one', () => {
+    const { log, ben, next } = lostAndFound();
+    must(next.outbox.openSession(next.written));
+    const { outcomes } = log.apply(...next.runs(), ...ben.outbox.runsToSend(0, 1e9));
+    expect(outcomes.slice(1).map(({ verdict }) => 'refused' in verdict && verdict.refused)).toEqual(
+      Array(4).fill('SESSION_CLOSED'),
+    );
+    next.hear(outcomes);
     settle(log, next);
     expect(log.lines).toEqual(['#1 a b C', '#2 agreed', '#3 clean copy', '#4 keyed']);
   });

@@ -146,6 +146,16 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
       expect(port.kv.get('a')).toEqual(bytesOf(1));
     });
 
+    test('waits for the mark under way before it closes', async () => {
+      let done = false;
+      const written = port.mark.write(0, bytesOf(1)).then(() => {
+        done = true;
+      });
+      await port.close();
+      expect(done).toBe(true);
+      await written;
+    });
+
     test('is not used once closed', async () => {
       await port.close();
       expect(() => port.kv.get('a')).toThrow(expect.objectContaining({ name: 'StoreError', code: 'CLOSED' }));

@@ -1,7 +1,7 @@
 import { readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClassicLevel } from 'classic-level';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import type { StoreErrorCode } from '../../shared/driver/store.ts';
 import { LevelStore, openLevelStore } from '../../src-main/storage/level-store.ts';
 import { DiskMarkFile } from '../../src-main/storage/mark-file.ts';
@@ -120,12 +120,12 @@ describe('a failing mark file', () => {
 
   test.skipIf(process.platform !== 'linux')('stops the whole store', async () => {
     const folder = temporaryFolder();
+    onTestFinished(() => folder.remove());
     const store = await openLevelStore(folder.path, { create: true });
     symlinkSync('/dev/null', join(folder.path, 'mark'));
     expect(await storeErrorOf(store.mark.write(0, bytesOf(1)))).toBe('DISK_FAILED');
     expect(await storeErrorOf(store.kv.write([put('a', 1)], { sync: true }))).toBe('DISK_FAILED');
     expect(store.kv.get('a')).toBeUndefined();
     await store.close();
-    folder.remove();
   });
 });

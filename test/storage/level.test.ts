@@ -96,6 +96,7 @@ describe('a store on disk', () => {
       expect(readdirSync(folder.path)).toEqual(['store']);
       expect(readdirSync(dir).toSorted()).toEqual(['ballast', 'db', 'mark']);
       expect(statSync(join(dir, 'ballast')).size).toBe(BALLAST_BYTES);
+      expect(statSync(mark).size).toBe(8192);
       if (process.platform === 'win32') return;
       for (const path of [dir, db]) expect(statSync(path).mode & 0o777).toBe(0o700);
       for (const path of [mark, join(dir, 'ballast')]) expect(statSync(path).mode & 0o777).toBe(0o600);

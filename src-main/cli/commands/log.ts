@@ -7,7 +7,7 @@ import { usage } from '../usage.ts';
 
 export async function log(invocation: Invocation): Promise<number> {
   const { args, io, json } = invocation;
-  const since = args.integer('since', 1);
+  const since = args.integer('since', 0);
   const afterSlot = args.integer('after-slot', 0);
   const limit = args.integer('limit', 0);
   if (since !== undefined && afterSlot !== undefined) throw usage('Give --since or --after-slot, not both.');

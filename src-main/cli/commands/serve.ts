@@ -1,30 +1,13 @@
 import type { Logger } from 'pino';
-import type { PeerService } from '../../../shared/ipc/contract.ts';
 import { EXIT } from '../../../shared/ipc/errors.ts';
 import { openEndpoint } from '../../peer/endpoint.ts';
+import { openPeer, type Peer } from '../../peer/peer.ts';
 import { directoryOf, type Invocation, jsonLine } from '../command.ts';
 import { failureLine, failureOf } from '../failure.ts';
 import { LOG_LEVELS, makeLog } from '../log-output.ts';
 
 /** What a stop may take: handing over, the last answers, closing the stores; within the 10 s that are promised. Milliseconds. */
 const STOP_MS = 9_500;
-
-export interface Peer {
-  readonly service: PeerService;
-  readonly peer: string;
-  addresses(): readonly string[];
-  close(): Promise<void>;
-  /** Resolves once the peer has ended, with what ended it, or with nothing after `close`. */
-  readonly closed: Promise<unknown>;
-}
-
-interface PeerOptions {
-  readonly dir: string;
-  readonly name?: string;
-  readonly listen?: readonly string[];
-  readonly mdns?: boolean;
-  readonly log?: Logger;
-}
 
 /** Runs a peer until the person, or the peer itself, ends it. */
 export async function serve(invocation: Invocation): Promise<number> {
@@ -38,7 +21,7 @@ export async function serve(invocation: Invocation): Promise<number> {
     ...(name === undefined ? {} : { name }),
     ...(listen.length === 0 ? {} : { listen }),
     mdns: !args.flag('no-mdns'),
-    log,
+    log: (logLevel, message, detail) => log[logLevel](detail ?? {}, message),
   });
   return run(peer, dir, log, invocation);
 }
@@ -69,12 +52,6 @@ export async function run(
   } finally {
     await inAtMost(stopMs, stop()).catch((error: unknown) => log.error({ err: error }, 'the stop was not clean'));
   }
-}
-
-async function openPeer(options: PeerOptions): Promise<Peer> {
-  // @ts-expect-error: until the peer's file is there
-  const module = await import('../../peer/peer.ts');
-  return module.openPeer(options);
 }
 
 const readyEvent = (peer: Peer): object => ({

@@ -1,21 +1,15 @@
 import { EXIT, PeerError } from '../../../shared/ipc/errors.ts';
+import { type Verification, verifyDir } from '../../peer/verify.ts';
 import { directoryOf, type Invocation, jsonLine } from '../command.ts';
 import { failureOf } from '../failure.ts';
 import { printableLine } from '../terminal.ts';
-
-interface Verification {
-  readonly ok: boolean;
-  readonly problems: readonly { readonly code: string; readonly message: string }[];
-}
 
 /** Checks the stores of a directory on which no peer runs. */
 export async function verify(invocation: Invocation): Promise<number> {
   const { io, json } = invocation;
   const dir = directoryOf(invocation);
   await assertNoPeer(invocation, dir);
-  // @ts-expect-error: until the file is there
-  const { verifyDir } = await import('../../peer/verify.ts');
-  const found: Verification = await verifyDir(dir);
+  const found = await verifyDir(dir);
   await io.out(json ? jsonLine(found) : page(found));
   return found.ok ? EXIT.done : EXIT.damage;
 }

@@ -1,0 +1,202 @@
+import { toHex } from '../base/bytes.ts';
+import { decodeCbor, encodeCbor } from '../base/cbor.ts';
+import type { Incarnation, PeerId } from '../base/ids.ts';
+import { type Ballot, compareBallots, showBallot } from '../consensus/ballot.ts';
+import { type Configuration, count, decodeConfiguration, encodeConfiguration } from '../consensus/configuration.ts';
+import { check } from './check.ts';
+import { valueName } from './disk-view.ts';
+
+/** A configuration with force, worked out from what was chosen. */
+export interface Force {
+  readonly slot: number;
+  readonly from: number;
+  readonly configuration: Configuration;
+}
+
+interface Ballots {
+  readonly ballot: Ballot;
+  readonly value: string;
+  readonly configuration: Configuration | null;
+  /** `peer/incarnation` of those that have it on their disks. */
+  readonly holders: Set<string>;
+}
+
+interface Slots {
+  readonly ballots: Map<string, Ballots>;
+  chosen: { readonly value: string; readonly ballot: Ballot; readonly configuration: Configuration | null } | null;
+}
+
+export interface Acceptor {
+  readonly peer: PeerId;
+  readonly incarnation: Incarnation;
+}
+
+const KIND_CONFIGURATION = 1;
+export const ballotName = (b: Ballot): string => `${b.round}.${b.peer}.${b.incarnation}`;
+export const acceptorName = (a: Acceptor): string => `${a.peer}/${a.incarnation}`;
+
+/**
+ * The truth about what is chosen, counted from what reached the disks alone, and the rules that hold for it: one value per slot and ballot; one
+ * value per slot; whatever is proposed after something was chosen is that (P2b); an acceptance counts only from a voter of the configuration that
+ * governs the slot, and is made only by one who holds everything below that configuration (R1, R2).
+ */
+export class Choices {
+  readonly alpha: number;
+  /** Everything up to here is chosen. */
+  prefix = 0;
+  readonly #slots = new Map<number, Slots>();
+  readonly #inForce: Force[];
+
+  constructor(alpha: number, first: Configuration) {
+    this.alpha = alpha;
+    this.#inForce = [{ slot: 0, from: 1, configuration: first }];
+  }
+
+  get newest(): Force {
+    return this.#inForce[this.#inForce.length - 1] as Force;
+  }
+
+  /** What governs a slot, by the rule R1: only known with everything chosen up to α before it. */
+  governing(at: number, who: string): Force {
+    check(
+      at <= this.prefix + this.alpha,
+      () => `${who} in slot ${at}, but only ${this.prefix} are chosen: nobody can know who decides there`,
+    );
+    return this.#at(at);
+  }
+
+  #at(at: number): Force {
+    return this.#inForce.findLast((c) => c.from <= at) as Force;
+  }
+
+  chosenValue(at: number): string | null {
+    return this.#slots.get(at)?.chosen?.value ?? null;
+  }
+
+  /** Every configuration whose quorums somebody may still need: in force for an open slot, or proposed in one. */
+  needed(): Configuration[] {
+    const governing = this.#at(Math.max(1, this.prefix));
+    const list = this.#inForce.slice(this.#inForce.indexOf(governing)).map((c) => c.configuration);
+    for (const [at, { ballots, chosen }] of this.#slots) {
+      if (at <= this.prefix) continue;
+      if (chosen?.configuration) list.push(chosen.configuration);
+      for (const { configuration } of ballots.values()) if (configuration) list.push(configuration);
+    }
+    return list;
+  }
+
+  /** A value leaves in an Accept, or reaches a disk. */
+  proposed(at: number, ballot: Ballot, value: string, bytes: Uint8Array): Ballots {
+    const slots = this.#slotsAt(at);
+    const name = ballotName(ballot);
+    let known = slots.ballots.get(name);
+    if (!known) {
+      known = { ballot, value, configuration: configurationIn(bytes), holders: new Set() };
+      slots.ballots.set(name, known);
+    }
+    check(
+      known.value === value,
+      () => `two values in slot ${at} under one ballot ${showBallot(ballot)}: ${known.value} and ${value}`,
+    );
+    const { chosen } = slots;
+    if (chosen && chosen.value !== value) {
+      check(
+        compareBallots(ballot, chosen.ballot) <= 0,
+        () => `slot ${at}: ${chosen.value} was chosen under ${showBallot(chosen.ballot)}, and ${value} is proposed under ${showBallot(ballot)}`,
+      );
+    }
+    return known;
+  }
+
+  /** An acceptance is on a disk whose chosen prefix is `held`. */
+  accepted(
+    at: number,
+    ballot: Ballot,
+    bytes: Uint8Array,
+    by: Acceptor & { readonly name: string; readonly held: number },
+  ): void {
+    const value = valueName(bytes);
+    const known = this.proposed(at, ballot, value, bytes);
+    const { configuration, from } = this.governing(at, `${by.name} accepts`);
+    check(
+      configuration.voters.some((v) => v.peer === by.peer && v.incarnation === by.incarnation),
+      () => `${by.name} accepts in slot ${at}, but is no voter there under this incarnation`,
+    );
+    check(
+      by.held >= from - 1,
+      () => `${by.name} accepts in slot ${at} and holds only ${by.held}, but needs ${from - 1} (R2)`,
+    );
+    known.holders.add(acceptorName(by));
+    if (count(configuration, (v) => known.holders.has(acceptorName(v))) >= configuration.q2) this.#choose(at, known);
+  }
+
+  #choose(at: number, known: Ballots): void {
+    const slots = this.#slotsAt(at);
+    if (slots.chosen) {
+      check(
+        slots.chosen.value === known.value,
+        () => `two values chosen in slot ${at}: ${slots.chosen.value} under ${showBallot(slots.chosen.ballot)} and ${known.value} under ${showBallot(known.ballot)}`,
+      );
+      if (compareBallots(known.ballot, slots.chosen.ballot) < 0)
+        slots.chosen = { ...slots.chosen, ballot: known.ballot };
+    } else slots.chosen = { value: known.value, ballot: known.ballot, configuration: known.configuration };
+    const { value, ballot } = slots.chosen;
+    for (const other of slots.ballots.values()) {
+      check(
+        other.value === value || compareBallots(other.ballot, ballot) < 0,
+        () => `slot ${at}: ${value} is chosen under ${showBallot(ballot)}, though ${other.value} was proposed under ${showBallot(other.ballot)}`,
+      );
+    }
+    this.#advance();
+  }
+
+  #advance(): void {
+    for (let next = this.#slots.get(this.prefix + 1)?.chosen; next; next = this.#slots.get(this.prefix + 1)?.chosen) {
+      this.prefix++;
+      const c = next.configuration;
+      if (c && c.previous === this.newest.slot && this.#at(this.prefix) === this.newest) {
+        this.#inForce.push({ slot: this.prefix, from: this.prefix + this.alpha, configuration: c });
+      }
+    }
+  }
+
+  /** A node holds `value` as the chosen one of slot `at`. */
+  committed(at: number, value: string | undefined, who: string): void {
+    const chosen = this.chosenValue(at);
+    check(
+      chosen !== null,
+      () => `${who} holds slot ${at} for chosen, but no quorum has accepted one value there under one ballot`,
+    );
+    check(chosen === value, () => `${who} holds ${value} for chosen in slot ${at}, but ${chosen} is`);
+  }
+
+  /** Somebody speaks of everything up to `upTo` as chosen. */
+  said(upTo: number, who: string): void {
+    check(
+      upTo <= this.prefix,
+      () => `${who} says that ${upTo} is chosen, but the disks have quorums up to ${this.prefix} only`,
+    );
+  }
+
+  /** A node believes that this configuration took force. */
+  tookForce(at: number, record: Uint8Array, who: string): void {
+    const known = this.#inForce.find((c) => c.slot === at);
+    check(
+      known !== undefined && toHex(encodeCbor(encodeConfiguration(known.configuration))) === toHex(record),
+      () => `${who} has a configuration of slot ${at} in force that has none`,
+    );
+  }
+
+  #slotsAt(at: number): Slots {
+    let slots = this.#slots.get(at);
+    if (!slots) {
+      slots = { ballots: new Map(), chosen: null };
+      this.#slots.set(at, slots);
+    }
+    return slots;
+  }
+}
+
+function configurationIn(bytes: Uint8Array): Configuration | null {
+  return bytes[0] === KIND_CONFIGURATION ? decodeConfiguration(decodeCbor(bytes.subarray(1))) : null;
+}

@@ -1,0 +1,74 @@
+import { asArray, asBytes, asInteger, decodeCbor } from '../base/cbor.ts';
+import { sha256 } from '../base/hash.ts';
+import type { KvOp } from '../base/kv.ts';
+import { type Ballot, decodeBallot } from '../consensus/ballot.ts';
+import { decodePrefix, decodePromise, PREFIX_KEY, PROMISE_KEY } from '../driver/layout.ts';
+import { numberOfKey } from '../driver/records.ts';
+
+/** What stands in a slot's record. Values are named by the hash of their bytes. */
+export interface DiskRow {
+  /** Null where the value was learned. */
+  readonly ballot: Ballot | null;
+  readonly value: string;
+}
+
+export interface Landed {
+  readonly rows: readonly (DiskRow & { readonly slot: number; readonly bytes: Uint8Array })[];
+  readonly digests: readonly { readonly slot: number; readonly digest: Uint8Array }[];
+  readonly configurations: readonly { readonly slot: number; readonly record: Uint8Array }[];
+  readonly promisedBefore: Ballot | null;
+  readonly prefixBefore: number;
+}
+
+/** One store's records, read from the very bytes that reached its disk: what the words of its node are held against. */
+export class DiskView {
+  readonly rows = new Map<number, DiskRow>();
+  promised: Ballot | null = null;
+  prefix = 0;
+  ownSeq = 0;
+
+  take(ops: readonly KvOp[]): Landed {
+    const landed = {
+      rows: [] as Landed['rows'][number][],
+      digests: [] as Landed['digests'][number][],
+      configurations: [] as Landed['configurations'][number][],
+      promisedBefore: this.promised,
+      prefixBefore: this.prefix,
+    };
+    for (const op of ops) {
+      if (op.type === 'del') continue;
+      const { key, value } = op;
+      if (key.startsWith('l/')) {
+        const row = readRow(key, value);
+        this.rows.set(row.slot, row);
+        landed.rows.push(row);
+      } else if (key.startsWith('d/')) landed.digests.push({ slot: numberOfKey('d/', key), digest: payload(value) });
+      else if (key.startsWith('c/'))
+        landed.configurations.push({ slot: numberOfKey('c/', key), record: payload(value) });
+      else if (key === PROMISE_KEY) this.promised = decodePromise(value);
+      else if (key === PREFIX_KEY) this.prefix = decodePrefix(value).prefix;
+      else if (key === 'm/own') this.ownSeq = asInteger(decodeCbor(payload(value)));
+    }
+    return landed;
+  }
+}
+
+function readRow(key: string, record: Uint8Array): Landed['rows'][number] {
+  const [ballot, value] = asArray(decodeCbor(payload(record)), 2);
+  const bytes = asBytes(value);
+  return {
+    slot: numberOfKey('l/', key),
+    ballot: ballot === null ? null : decodeBallot(ballot),
+    value: valueName(bytes),
+    bytes,
+  };
+}
+
+/** Without version and check; those are the store's own business. */
+const payload = (record: Uint8Array): Uint8Array => record.subarray(1, -4);
+
+/** Values are compared by their bytes: 64 bits of their hash are enough to tell those of one seed apart. */
+export function valueName(bytes: Uint8Array): string {
+  const view = new DataView(sha256(bytes).slice().buffer);
+  return view.getUint32(0).toString(36) + view.getUint32(4).toString(36);
+}

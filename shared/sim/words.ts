@@ -1,0 +1,219 @@
+import { type Ballot, compareBallots, sameBallot, showBallot } from '../consensus/ballot.ts';
+import { count } from '../consensus/configuration.ts';
+import type { Accept, Message, Promise1b } from '../consensus/messages.ts';
+import type { Value } from '../consensus/value.ts';
+import { type Batch, decodeBatch, decodeRun } from '../document/index.ts';
+import type { Outgoing } from '../replica/replica.ts';
+import { check } from './check.ts';
+import { type Acceptor, acceptorName, ballotName, type Choices } from './choices.ts';
+import { type DiskView, type Landed, valueName } from './disk-view.ts';
+
+/** What the checks may know of a node. */
+export interface Speaker extends Acceptor {
+  readonly name: string;
+  /** Counts its starts. */
+  readonly life: number;
+  readonly disk: DiskView;
+  /** What it holds for chosen, in memory. */
+  readonly prefix: number;
+}
+
+/**
+ * Listens to every message as it leaves and watches every batch as it lands. Base rule 1: nothing is said of a promise, an acceptance, a prefix or an
+ * own command before it stands on that very node's disk. And what is said has to be true.
+ */
+export class Words {
+  readonly #choices: Choices;
+  /** `ballot|configuration` → who promised it. */
+  readonly #promised = new Map<string, Set<string>>();
+  /** In which life of its owner a ballot was used. */
+  readonly #lifeOf = new Map<string, string>();
+  readonly #digests = new Map<number, Uint8Array>();
+  readonly #names = new WeakMap<Value, string>();
+
+  constructor(choices: Choices) {
+    this.#choices = choices;
+  }
+
+  // --- what lands on a disk
+
+  landed(who: Speaker, { rows, digests, configurations, promisedBefore, prefixBefore }: Landed): void {
+    const { disk, name } = who;
+    check(
+      compareBallots(disk.promised, promisedBefore) >= 0,
+      () => `${name} lowers its promise from ${showBallot(promisedBefore)} to ${showBallot(disk.promised)}`,
+    );
+    check(disk.prefix >= prefixBefore, () => `${name}'s chosen prefix falls from ${prefixBefore} to ${disk.prefix}`);
+    for (const { slot, ballot, bytes } of rows) {
+      if (ballot === null) continue;
+      check(
+        compareBallots(ballot, disk.promised) <= 0,
+        () => `${name} accepts slot ${slot} under ${showBallot(ballot)} and has promised ${showBallot(disk.promised)} (base rule 2)`,
+      );
+      this.#choices.accepted(slot, ballot, bytes, { ...who, name, held: disk.prefix });
+    }
+    for (let at = prefixBefore + 1; at <= disk.prefix; at++) this.#choices.committed(at, disk.rows.get(at)?.value, name);
+    // A committed place is rewritten by nothing but itself.
+    for (const { slot, value } of rows) if (slot <= disk.prefix) this.#choices.committed(slot, value, name);
+    for (const { slot, digest } of digests) this.#sameDigest(slot, digest, name);
+    for (const { slot, record } of configurations) this.#choices.tookForce(slot, record, name);
+  }
+
+  #sameDigest(slot: number, digest: Uint8Array, name: string): void {
+    const known = this.#digests.get(slot);
+    if (known === undefined) this.#digests.set(slot, digest);
+    else check(known.every((byte, i) => byte === digest[i]), () => `${name} has another digest at slot ${slot} than somebody else`);
+  }
+
+  // --- what leaves
+
+  leave(who: Speaker, out: Outgoing): void {
+    if (out.layer === 'consensus') return this.#message(who, out.message);
+    if (out.message.type !== 'offer') return;
+    for (const bytes of out.message.runs) this.#saved(who, [decodeRun(bytes)], 'offers');
+  }
+
+  #message(who: Speaker, m: Message): void {
+    switch (m.type) {
+      case 'prepare':
+        return this.#reigns(who, m.ballot);
+      case 'promise':
+        return this.#promise(who, m);
+      case 'accept':
+        return this.#accept(who, m);
+      case 'accepted':
+        for (const at of m.slots) this.#accepted(who, at, m.ballot);
+        return this.#holds(who, m.prefix);
+      case 'nack':
+        return this.#hasPromised(who, m.promised);
+      case 'behind':
+        return this.#holds(who, m.prefix);
+      case 'commit':
+        this.#reigns(who, m.ballot);
+        return this.#choices.said(m.watermark, who.name);
+      case 'heartbeat':
+        this.#hasPromised(who, m.promised);
+        if (m.leading) this.#reigns(who, m.leading);
+        this.#holds(who, m.prefix);
+        return this.#holds(who, m.durable);
+      case 'values':
+        m.values.forEach((value, i) => {
+          this.#choices.committed(m.from + i, this.#nameOf(value), who.name);
+        });
+        return this.#choices.said(m.prefix, who.name);
+      case 'barrier-reached':
+        return this.#choices.said(m.slot, who.name);
+      default:
+        return;
+    }
+  }
+
+  /** Its own ballot: on its disk, and of this life (R3). */
+  #reigns(who: Speaker, ballot: Ballot): void {
+    const { name } = who;
+    check(
+      ballot.peer === who.peer && ballot.incarnation === who.incarnation,
+      () => `${name} uses ${showBallot(ballot)}, which is not its own`,
+    );
+    this.#hasPromised(who, ballot);
+    const life = `${name}, life ${who.life}`;
+    const known = this.#lifeOf.get(ballotName(ballot));
+    if (known === undefined) this.#lifeOf.set(ballotName(ballot), life);
+    else check(known === life, () => `${showBallot(ballot)} is used by ${life}, and was by ${known} (R3)`);
+  }
+
+  #hasPromised(who: Speaker, ballot: Ballot | null): void {
+    check(
+      compareBallots(ballot, who.disk.promised) <= 0,
+      () => `${who.name} speaks of ${showBallot(ballot)}, but its disk has only promised ${showBallot(who.disk.promised)}`,
+    );
+  }
+
+  #holds(who: Speaker, prefix: number): void {
+    check(prefix <= who.disk.prefix, () => `${who.name} says that it holds ${prefix}, but its disk has ${who.disk.prefix}`);
+  }
+
+  #promise(who: Speaker, m: Promise1b): void {
+    const { disk, name } = who;
+    this.#hasPromised(who, m.ballot);
+    this.#holds(who, m.floor);
+    for (const { slot, ballot, value } of m.accepted) {
+      const row = disk.rows.get(slot);
+      const isThere = row?.ballot && compareBallots(row.ballot, ballot) >= 0;
+      check(
+        isThere || slot <= disk.prefix,
+        () => `${name} lists slot ${slot} under ${showBallot(ballot)}, which is not on its disk`,
+      );
+      if (row?.ballot && sameBallot(row.ballot, ballot)) {
+        check(row.value === this.#nameOf(value), () => `${name} lists another value in slot ${slot} than is on its disk`);
+      }
+    }
+    if (m.parts === 1) {
+      for (const [slot, { ballot }] of disk.rows) {
+        if (slot <= m.floor || ballot === null || compareBallots(ballot, m.ballot) >= 0) continue;
+        check(
+          m.accepted.some((row) => row.slot === slot) || slot <= disk.prefix,
+          () => `${name} promises ${showBallot(m.ballot)} and hides what it accepted in slot ${slot}`,
+        );
+      }
+    }
+    const key = `${ballotName(m.ballot)}|${m.configuration}`;
+    const promised = this.#promised.get(key) ?? new Set();
+    this.#promised.set(key, promised.add(acceptorName(who)));
+  }
+
+  #accept(who: Speaker, m: Accept): void {
+    const { name } = who;
+    this.#reigns(who, m.ballot);
+    this.#choices.said(m.watermark, name);
+    check(
+      m.slot <= who.prefix + this.#choices.alpha,
+      () => `${name} proposes in slot ${m.slot} and knows only what is chosen up to ${who.prefix} (R1)`,
+    );
+    const governing = this.#choices.governing(m.slot, `${name} proposes`);
+    check(
+      governing.slot === m.configuration,
+      () => `${name} proposes in slot ${m.slot} by the configuration of ${m.configuration}, but that of ${governing.slot} decides`,
+    );
+    const promised = this.#promised.get(`${ballotName(m.ballot)}|${m.configuration}`);
+    const votes = count(
+      governing.configuration,
+      (v) => (v.peer === who.peer && v.incarnation === who.incarnation) || promised?.has(acceptorName(v)) === true,
+    );
+    check(
+      votes >= governing.configuration.q1,
+      () =>
+        `${name} proposes in slot ${m.slot} under ${showBallot(m.ballot)}, which only ${votes} of the voters of ${m.configuration} promised`,
+    );
+    this.#choices.proposed(m.slot, m.ballot, this.#nameOf(m.value), m.value.bytes);
+    if (m.value.kind === 'commands') this.#saved(who, (decodeBatch(m.value.payload) as Batch).runs, 'proposes');
+  }
+
+  #accepted(who: Speaker, at: number, ballot: Ballot): void {
+    const row = who.disk.rows.get(at);
+    check(
+      at <= who.disk.prefix || (row?.ballot && compareBallots(row.ballot, ballot) >= 0),
+      () => `${who.name} says that it accepted slot ${at} under ${showBallot(ballot)}, which is not on its disk`,
+    );
+  }
+
+  /** No own command leaves before it is saved. */
+  #saved(who: Speaker, runs: Batch['runs'], does: string): void {
+    for (const run of runs) {
+      if (run.peer !== who.peer || run.incarnation !== who.incarnation) continue;
+      check(
+        run.lastSeq <= who.disk.ownSeq,
+        () => `${who.name} ${does} its command ${run.lastSeq}, but only ${who.disk.ownSeq} are on its disk`,
+      );
+    }
+  }
+
+  #nameOf(value: Value): string {
+    let name = this.#names.get(value);
+    if (name === undefined) {
+      name = valueName(value.bytes);
+      this.#names.set(value, name);
+    }
+    return name;
+  }
+}

@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto';
+import { type Incarnation, incarnationFromBytes } from '../../shared/base/ids.ts';
+import type { JoinEvent, JoinStep } from '../../shared/ipc/contract.ts';
+import { type ErrorCode, PeerError } from '../../shared/ipc/errors.ts';
+import { type JoinCode, JoinError, type Joined, type JoinOutcome, joinGroup } from '../group/join-guest.ts';
+import type { LocalSettings } from '../group/local.ts';
+import { parseTicket, type Ticket, TicketError } from '../group/ticket.ts';
+import type { Network } from '../network/network.ts';
+
+const STEPS: Partial<Record<JoinCode, JoinStep>> = {
+  NO_ANSWER: 'NO_ANSWER',
+  WRONG_PEER: 'WRONG_PEER',
+  REFUSED: 'DOOR_SHUT',
+  WAITING: 'WAITING_FOR_GROUP',
+};
+
+const FINAL: Partial<Record<JoinCode, ErrorCode>> = {
+  TICKET_EXPIRED: 'INVITATION_EXPIRED',
+  INVITATION_REVOKED: 'INVITATION_EXPIRED',
+  INVITATION_UNKNOWN: 'INVITATION_EXPIRED',
+  INVITATION_USED: 'INVITATION_USED',
+  OWN_TICKET: 'ALREADY_MEMBER',
+};
+
+export function ticketOf(text: string): Ticket {
+  try {
+    return parseTicket(text);
+  } catch (error) {
+    if (error instanceof TicketError) throw new PeerError('BAD_TICKET', error.message, { cause: error });
+    throw error;
+  }
+}
+
+/**
+ * The way into a group: every station as an event, then `admit` makes the store, and the last event says so. What was asked is remembered, so that asking again with the
+ * same ticket is the same joiner.
+ * @throws PeerError
+ */
+export async function* join(
+  text: string,
+  timeoutMs: number,
+  signal: AbortSignal,
+  around: {
+    readonly network: Network;
+    readonly local: LocalSettings;
+    readonly name: string;
+    /** Of the store that a former member still has. */
+    readonly incarnation: Incarnation | null;
+    /** Makes the store and opens it. */
+    readonly admit: (joined: Joined, incarnation: Incarnation) => Promise<void>;
+  },
+): AsyncGenerator<JoinEvent> {
+  const ticket = ticketOf(text);
+  const known = around.local.pendingJoins().find((pending) => pending.group === ticket.group);
+  const incarnation = around.incarnation ?? known?.incarnation ?? incarnationFromBytes(new Uint8Array(randomBytes(16)));
+  await around.local.setPendingJoin({ group: ticket.group, ticket: text, incarnation, startedMs: Date.now() });
+
+  const outcomes: JoinOutcome[] = [];
+  let wake = (): void => {};
+  const joining = joinGroup({
+    network: around.network,
+    ticket,
+    incarnation,
+    name: around.name,
+    signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+    onOutcome: (outcome) => {
+      outcomes.push(outcome);
+      wake();
+    },
+  });
+  let joined: Joined | null = null;
+  let failure: unknown = null;
+  const ended = joining.then(
+    (result) => {
+      joined = result;
+      wake();
+    },
+    (error: unknown) => {
+      failure = error;
+      wake();
+    },
+  );
+  for (;;) {
+    const outcome = outcomes.shift();
+    if (outcome !== undefined) {
+      const step = STEPS[outcome.code];
+      if (step !== undefined) yield { kind: 'step', step, message: outcome.message };
+      continue;
+    }
+    if (joined !== null || failure !== null) break;
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+  }
+  await ended;
+  if (failure !== null) throw await failed(failure, ticket, around.local);
+  const { group, title, role } = joined as unknown as Joined;
+  await around.admit(joined as unknown as Joined, incarnation);
+  await around.local.removePendingJoin(group);
+  yield { kind: 'joined', group, title, role };
+}
+
+async function failed(error: unknown, ticket: Ticket, local: LocalSettings): Promise<unknown> {
+  if (!(error instanceof JoinError)) return error;
+  if (!error.final) return new PeerError('TIMED_OUT', error.message, { cause: error });
+  await local.removePendingJoin(ticket.group);
+  return new PeerError(FINAL[error.code] ?? 'BAD_TICKET', error.message, { cause: error });
+}

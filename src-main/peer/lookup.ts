@@ -1,0 +1,78 @@
+import type { EntryId, PeerId, Position } from '../../shared/base/ids.ts';
+import type { Member } from '../../shared/document/index.ts';
+import { PeerError } from '../../shared/ipc/errors.ts';
+import type { GroupHost } from './group-host.ts';
+
+/** The group that is meant: its id, a unique prefix of it, or its title; left out where there is only one. */
+export function groupNamed(hosts: ReadonlyMap<string, GroupHost>, name: string | undefined): GroupHost {
+  const all = [...hosts.values()];
+  if (name === undefined) {
+    const [only, another] = all;
+    if (only === undefined) {
+      throw new PeerError(
+        'NO_GROUP',
+        'This peer is in no group yet. Start a log with create, or join one with a ticket.',
+      );
+    }
+    if (another !== undefined) {
+      throw new PeerError(
+        'GROUP_NEEDED',
+        `Several groups are here. Name one with --group: ${all.map(titleOf).join(', ')}.`,
+      );
+    }
+    return only;
+  }
+  const exact = all.filter((host) => host.group === name || host.replica.reader.title() === name);
+  const found = exact.length > 0 ? exact : all.filter((host) => host.group.startsWith(name));
+  return onlyOne(found, 'GROUP', `group ${name}`, titleOf);
+}
+
+const titleOf = (host: GroupHost): string => `${host.replica.reader.title() ?? ''} (${host.group.slice(0, 8)})`;
+
+const POSITION_PATTERN = /^[1-9][0-9]{0,14}$/;
+const ENTRY_PREFIX_PATTERN = /^e[a-z2-7]{0,25}$/;
+
+/** The entry that is meant: a position in digits, its id, or a unique prefix of it. Own pending entries count. */
+export async function entryNamed(host: GroupHost, name: string): Promise<EntryId> {
+  const { reader, outbox } = host.replica;
+  const none = new PeerError('ENTRY_NOT_FOUND', `There is no entry ${name} here.`);
+  if (POSITION_PATTERN.test(name)) {
+    const id = reader.entryIdAt(Number(name) as Position);
+    if (id === undefined) throw none;
+    return id;
+  }
+  if (!ENTRY_PREFIX_PATTERN.test(name)) throw none;
+  if (reader.entry(name as EntryId)) return name as EntryId;
+  const pending = outbox.pendingView(reader).filter((view) => view.what === 'create' && view.id.startsWith(name));
+  const found = new Set<EntryId>([...(await host.entriesWithPrefix(name)), ...pending.map((view) => view.id)]);
+  return onlyOne([...found], 'ENTRY', `entry ${name}`, (id) => id);
+}
+
+/** The member that is meant: an id, a prefix of it with or without `12D3KooW`, or its name where that is unique. */
+export function memberNamed(host: GroupHost, name: string): Member {
+  const members = host.replica.reader.members();
+  const byName = members.filter((m) => m.name === name);
+  const found = byName.length > 0 ? byName : members.filter((m) => isPrefix(name, m.peer));
+  return onlyOne(found, 'MEMBER', `member ${name}`, (m) => `${m.name} (${m.peer})`);
+}
+
+const COMMON = '12D3KooW';
+const isPrefix = (text: string, peer: PeerId): boolean =>
+  text.length > 0 && (peer.startsWith(text) || peer.startsWith(COMMON + text)) && text !== COMMON.slice(0, text.length);
+
+function onlyOne<T>(
+  found: readonly T[],
+  kind: 'GROUP' | 'ENTRY' | 'MEMBER',
+  what: string,
+  show: (each: T) => string,
+): T {
+  const [first, second] = found;
+  if (first === undefined) throw new PeerError(`${kind}_NOT_FOUND`, `There is no ${what} here.`);
+  if (second !== undefined) {
+    throw new PeerError(
+      `${kind}_AMBIGUOUS`,
+      `More than one ${what} is here: ${found.slice(0, 5).map(show).join(', ')}.`,
+    );
+  }
+  return first;
+}

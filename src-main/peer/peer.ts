@@ -1,0 +1,363 @@
+import { hash, randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { FormatError } from '../../shared/base/cbor.ts';
+import { installSha256 } from '../../shared/base/hash.ts';
+import {
+  type GroupId,
+  groupIdOf,
+  type Incarnation,
+  incarnationFromBytes,
+  type PeerId,
+  parsePeerId,
+} from '../../shared/base/ids.ts';
+import { ALPHA } from '../../shared/consensus/constants.ts';
+import { encodeGenesis, LEVEL, nameProblem, TITLE_MAX_BYTES } from '../../shared/document/index.ts';
+import { StoreError } from '../../shared/driver/store.ts';
+import type { GroupName, JoinEvent, PeerService } from '../../shared/ipc/contract.ts';
+import { PeerError } from '../../shared/ipc/errors.ts';
+import { decodeEnvelope, type Envelope } from '../../shared/wire/envelope.ts';
+import { dataDir, listGroups, prepareDataDir } from '../group/data-dir.ts';
+import { loadOrCreateIdentity } from '../group/identity.ts';
+import type { JoinHost } from '../group/join-host.ts';
+import { openLocal } from '../group/local.ts';
+import { createVerifier } from '../group/verifier.ts';
+import { DEFAULT_PORT } from '../network/addresses.ts';
+import { createLibp2pNetwork, NetworkError } from '../network/libp2p-network.ts';
+import type { Network, NetworkEvents } from '../network/network.ts';
+import { createAdmission } from './admission.ts';
+import { storeFailure } from './failures.ts';
+import { GroupHost, type Log } from './group-host.ts';
+import { join, ticketOf } from './joining.ts';
+import { createService } from './service.ts';
+import { command, said } from './writing.ts';
+
+export interface PeerOptions {
+  /** The data directory; made where it is missing. */
+  readonly dir: string;
+  /** How this machine calls itself from now on; else as before, else the host's name. */
+  readonly name?: string;
+  /** Multiaddrs to listen on. Without, the default port on all interfaces, or another one where that is taken. */
+  readonly listen?: readonly string[];
+  /** Look for members by mDNS too. On unless said otherwise. */
+  readonly mdns?: boolean;
+  readonly log?: Log;
+  /** A machine that is meant to stay on. */
+  readonly staysOn?: boolean;
+}
+
+export interface Peer {
+  readonly peer: PeerId;
+  readonly service: PeerService;
+  /** Multiaddrs that this peer listens on, with `/p2p/`. */
+  addresses(): readonly string[];
+  /** Hands leadership over, finishes what is under way, lets go of everything. Safe to call twice. */
+  close(): Promise<void>;
+  /** Resolves once the peer has ended: with the error that ended it, or undefined after `close`. */
+  readonly closed: Promise<Error | undefined>;
+}
+
+const VERSION = '0.1.0';
+/** Whom this machine was told of when it joined a group. */
+const metKey = (group: GroupId): string => `met/${group}`;
+
+/** Whether the door for joiners should be open is looked at this often, and at every change. Milliseconds. */
+const DOOR_MS = 500;
+
+/**
+ * Runs a peer: identity, network and one host per group, in this process. No signal handlers, no exit, nothing on the console.
+ * @throws PeerError, SetupError, NetworkError
+ */
+export async function openPeer(options: PeerOptions): Promise<Peer> {
+  installSha256((bytes) => new Uint8Array(hash('sha256', bytes, 'buffer')));
+  const peer = new RunningPeer(options);
+  try {
+    await peer.open();
+  } catch (error) {
+    await peer.close().catch(() => undefined);
+    throw error instanceof StoreError ? storeFailure(error) : error;
+  }
+  return peer;
+}
+
+class RunningPeer implements Peer {
+  readonly #options: PeerOptions;
+  readonly #log: Log;
+  readonly #hosts = new Map<GroupId, GroupHost>();
+  readonly #verifier = createVerifier();
+  #local!: Awaited<ReturnType<typeof openLocal>>;
+  #identity!: Awaited<ReturnType<typeof loadOrCreateIdentity>>;
+  #network: Network | null = null;
+  #admission: JoinHost | null = null;
+  #service!: PeerService;
+  #name = '';
+  #doorTimer: NodeJS.Timeout | null = null;
+  #isDoorOpen = false;
+  #closing: Promise<void> | null = null;
+  #resolveClosed: (error: Error | undefined) => void = () => {};
+  readonly closed: Promise<Error | undefined>;
+
+  constructor(options: PeerOptions) {
+    this.#options = options;
+    this.#log = options.log ?? ((): void => {});
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+  }
+
+  get peer(): PeerId {
+    return this.#identity.peer;
+  }
+  get service(): PeerService {
+    return this.#service;
+  }
+
+  addresses(): readonly string[] {
+    return this.#network?.addresses() ?? [];
+  }
+
+  async open(): Promise<void> {
+    const { dir, name } = this.#options;
+    this.#local = await openLocal(dir);
+    const place = await prepareDataDir(dir);
+    this.#identity = await loadOrCreateIdentity(dir);
+    if (name !== undefined) {
+      if (nameProblem(name) !== null)
+        throw new PeerError('TEXT_BAD', `A machine can't be called ${JSON.stringify(name)}.`);
+      await this.#local.setName(name);
+    }
+    this.#name = this.#local.name() ?? (hostname() || 'a machine');
+    this.#network = await this.#listen();
+    this.#admission = createAdmission({
+      host: (group) => this.#hosts.get(group),
+      network: () => this.#net,
+      verifier: this.#verifier,
+      selfName: () => this.#name,
+      addressesOf: (peer) => (peer === this.peer ? this.#ownAddresses() : this.#local.addresses(peer)),
+      log: this.#log,
+    });
+    for (const group of await listGroups(place)) await this.#openGroup(group);
+    this.#service = createService({
+      self: this.peer,
+      name: () => this.#name,
+      hosts: this.#hosts,
+      network: this.#net,
+      ownAddresses: () => this.#ownAddresses(),
+      create: (title, signal) => this.#create(title, signal),
+      join: (ticket, timeoutMs, signal) => this.#join(ticket, timeoutMs, signal),
+    });
+    this.#doorTimer = setInterval(() => this.#tendDoor(), DOOR_MS);
+  }
+
+  get #net(): Network {
+    return this.#network as Network;
+  }
+
+  // --- network
+
+  async #listen(): Promise<Network> {
+    const { listen } = this.#options;
+    if (listen !== undefined && listen.length > 0) return this.#createNetwork(listen);
+    const everywhere = (port: number): string[] => [`/ip4/0.0.0.0/tcp/${port}`, `/ip6/::/tcp/${port}`];
+    // A machine without IPv6 listens on IPv4 alone.
+    const ip4 = (port: number): string[] => everywhere(port).slice(0, 1);
+    const remembered = this.#local.listenPort();
+    for (const port of [DEFAULT_PORT, ...(remembered === null ? [] : [remembered]), 0]) {
+      for (const addresses of [everywhere(port), ip4(port)]) {
+        try {
+          const network = await this.#createNetwork(addresses);
+          const got = /\/tcp\/(\d+)/.exec(network.addresses()[0] ?? '')?.[1];
+          await this.#local.setListenPort(port === DEFAULT_PORT || got === undefined ? null : Number(got));
+          return network;
+        } catch (error) {
+          if (!(error instanceof NetworkError)) throw error;
+          if (error.code === 'PORT_IN_USE') break;
+        }
+      }
+    }
+    throw new PeerError('PORT_IN_USE', 'No port to listen on could be had. Name one with --listen.');
+  }
+
+  #createNetwork(listen: readonly string[]): Promise<Network> {
+    const events: NetworkEvents = {
+      onFrame: (from, _purpose, frame) => this.#onFrame(from, frame),
+      onConnection: (peer, connected) => this.#onConnection(peer, connected),
+      onAddresses: (peer, addresses) => {
+        void this.#local.rememberAddresses(peer, addresses).catch(() => undefined);
+      },
+      onProblem: ({ code, peer, message }) => this.#log('warn', message, { code, peer }),
+    };
+    return createLibp2pNetwork({
+      privateKeySeed: this.#identity.seed,
+      listen,
+      mdns: this.#options.mdns ?? true,
+      events,
+      log: (level, message, detail) => this.#log(level, message, detail === undefined ? undefined : { detail }),
+    });
+  }
+
+  #onFrame(from: PeerId, frame: Uint8Array): void | Promise<void> {
+    let envelope: Envelope;
+    try {
+      envelope = decodeEnvelope(frame);
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      return this.#log('warn', 'a frame could not be read and was dropped', { from, error: error.message });
+    }
+    return this.#hosts.get(envelope.group)?.receive(from, envelope);
+  }
+
+  #onConnection(peer: PeerId, connected: boolean): void {
+    this.#log('info', connected ? 'connected' : 'disconnected', { peer });
+    for (const host of this.#hosts.values()) {
+      if (!host.isPeer(peer)) continue;
+      host.connection(peer, connected);
+      if (connected) {
+        host.replica.say(peer, {
+          type: 'hello',
+          addresses: this.#ownAddresses().slice(0, 16),
+          levelMax: LEVEL,
+          version: VERSION,
+        });
+        host.wake();
+      }
+    }
+  }
+
+  #ownAddresses(): readonly string[] {
+    return this.#net.addresses().map((address) => address.replace(/\/p2p\/[^/]+$/, ''));
+  }
+
+  #updateMembers(): void {
+    if (this.#network === null) return;
+    const peers = new Set([...this.#hosts.values()].flatMap((host) => [...host.replica.peers]));
+    this.#network.setMembers([...peers].map((peer) => ({ peer, addresses: this.#local.addresses(peer) })));
+    this.#tendDoor();
+  }
+
+  /** Strangers may knock only while an invitation is open here or somebody is being let in. */
+  #tendDoor(): void {
+    const admission = this.#admission;
+    if (admission === null || this.#network === null) return;
+    const wanted =
+      admission.wantsDoor() ||
+      [...this.#hosts.values()].some(
+        ({ replica }) =>
+          replica.reader.member(replica.self)?.rights === 'keeper' && replica.reader.invitations().length > 0,
+      );
+    if (wanted === this.#isDoorOpen) return;
+    this.#isDoorOpen = wanted;
+    this.#network.setJoinDoor(wanted ? admission.onJoin : null);
+  }
+
+  // --- groups
+
+  async #openGroup(group: GroupId): Promise<GroupHost> {
+    const host = await GroupHost.open({
+      dir: dataDir(this.#options.dir).group(group),
+      self: this.peer,
+      signer: this.#identity.signer,
+      verifier: this.#verifier,
+      network: () => this.#net,
+      staysOn: this.#options.staysOn ?? false,
+      log: this.#log,
+      events: {
+        onPeers: () => this.#updateMembers(),
+        onHello: (from, hello) => {
+          void this.#local
+            .rememberAddresses(from, hello.addresses)
+            .then(() => this.#updateMembers())
+            .catch(() => undefined);
+        },
+      },
+      onFatal: (error) => void this.#end(storeFailure(error)),
+    });
+    this.#hosts.set(host.group, host);
+    const met = this.#local.get(metKey(host.group));
+    if (Array.isArray(met)) host.replica.meet(met.map((peer) => parsePeerId(String(peer))));
+    this.#updateMembers();
+    this.#introduce(host);
+    return host;
+  }
+
+  /** The group learns what this machine is called now. */
+  #introduce(host: GroupHost): void {
+    const { replica } = host;
+    const member = replica.reader.member(replica.self);
+    if (!replica.isSound || member?.expelledSlot !== null || member.name === this.#name) return;
+    replica.write({ kind: 'profile', name: this.#name }, said(host, undefined), {}, { quiet: true });
+    host.wake();
+  }
+
+  async #create(title: string, signal: AbortSignal): Promise<GroupName> {
+    const problem = nameProblem(title, TITLE_MAX_BYTES);
+    if (problem !== null)
+      throw new PeerError(problem, 'A log needs a title of at most 500 bytes without control characters.');
+    const incarnation = incarnationFromBytes(new Uint8Array(randomBytes(16)));
+    const genesis = encodeGenesis({
+      alpha: ALPHA,
+      level: LEVEL,
+      founder: this.peer,
+      incarnation,
+      nonce: new Uint8Array(randomBytes(16)),
+      timeMs: Date.now(),
+    });
+    const host = await this.#newGroup(genesis, incarnation);
+    await command(host, this.#net, { kind: 'rename', title }, 10_000, signal);
+    return { group: host.group, title };
+  }
+
+  async #newGroup(genesis: Uint8Array, incarnation: Incarnation): Promise<GroupHost> {
+    const group = groupIdOf(genesis);
+    try {
+      await GroupHost.create(dataDir(this.#options.dir).group(group), genesis, incarnation);
+      return await this.#openGroup(group);
+    } catch (error) {
+      throw error instanceof StoreError ? storeFailure(error) : error;
+    }
+  }
+
+  #join(text: string, timeoutMs: number, signal: AbortSignal): AsyncIterable<JoinEvent> {
+    const ticket = ticketOf(text);
+    const host = this.#hosts.get(ticket.group);
+    if (host && host.replica.reader.member(this.peer)?.expelledSlot === null) {
+      throw new PeerError('ALREADY_MEMBER', `This machine is in ${ticket.title || 'that group'} already.`);
+    }
+    return join(text, timeoutMs, signal, {
+      network: this.#net,
+      local: this.#local,
+      name: this.#name,
+      incarnation: host?.replica.incarnation ?? null,
+      admit: async (joined, incarnation) => {
+        for (const { peer, addresses } of joined.members) await this.#local.rememberAddresses(peer, addresses);
+        // Until the log itself is here, those who were named are whom it comes from.
+        const met = joined.members.map((m) => m.peer).filter((peer) => peer !== this.peer);
+        await this.#local.set(metKey(joined.group), met);
+        const known = this.#hosts.get(joined.group);
+        if (known === undefined) await this.#newGroup(joined.genesis, incarnation);
+        else {
+          known.replica.meet(met);
+          known.wake();
+        }
+      },
+    });
+  }
+
+  // --- the end
+
+  async #end(error: Error | undefined): Promise<void> {
+    await this.close(error);
+  }
+
+  close(error?: Error): Promise<void> {
+    this.#closing ??= this.#close().finally(() => this.#resolveClosed(error));
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#doorTimer !== null) clearInterval(this.#doorTimer);
+    this.#admission?.stop();
+    await Promise.allSettled([...this.#hosts.values()].map((host) => host.close()));
+    await this.#network?.stop();
+    await this.#local?.close();
+  }
+}

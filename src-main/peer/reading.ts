@@ -1,0 +1,116 @@
+import { setImmediate as nextRound } from 'node:timers/promises';
+import type { EntryId, Position } from '../../shared/base/ids.ts';
+import { slot as slotOf } from '../../shared/base/ids.ts';
+import { entryView, historyView } from '../../shared/document/index.ts';
+import type { LogLine, LogParams, PendingLine, Revision } from '../../shared/ipc/contract.ts';
+import type { Network } from '../network/network.ts';
+import type { GroupHost } from './group-host.ts';
+import { whyNot } from './why.ts';
+
+/** Lines read before others get their turn. */
+const LINES_A_ROUND = 256;
+
+/** The log as it is, and with `follow` as it becomes. Nothing piles up behind a reader that doesn't ask: what changed is a set of entries. */
+export async function* logLines(
+  host: GroupHost,
+  network: Network,
+  params: LogParams,
+  signal: AbortSignal,
+): AsyncGenerator<LogLine> {
+  const changed = new Set<EntryId>();
+  let wake = (): void => {};
+  const stopWatching = params.follow
+    ? host.watch((changes) => {
+        for (const change of changes) if (change.type === 'entry') changed.add(change.entry);
+        wake();
+      })
+    : () => {};
+  const onAbort = (): void => wake();
+  signal.addEventListener('abort', onAbort);
+  try {
+    let { next, end } = range(host, params);
+    for (; next <= end; next++) {
+      if (signal.aborted) return;
+      if (next % LINES_A_ROUND === 0) await nextRound();
+      const line = lineAt(host, next);
+      if (line) yield line;
+    }
+    if (params.pending) yield* pendingLines(host, network);
+    while (params.follow && !signal.aborted) {
+      const { reader } = host.replica;
+      for (; next <= reader.positions(); next++) {
+        const line = lineAt(host, next);
+        if (line) {
+          changed.delete(line.id as EntryId);
+          yield line;
+        }
+        if (signal.aborted) return;
+      }
+      for (const id of changed) {
+        changed.delete(id);
+        const view = entryView(reader, id);
+        if (view && view.position < next) yield { ...view, status: 'committed' };
+        if (signal.aborted) return;
+      }
+      if (next > reader.positions() && changed.size === 0) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+  } finally {
+    stopWatching();
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/** Positions to print first, both inclusive. */
+function range(host: GroupHost, { since, afterSlot, limit }: LogParams): { next: number; end: number } {
+  const { reader } = host.replica;
+  const positions = reader.positions();
+  if (since === undefined && afterSlot === undefined) {
+    return { next: limit === undefined ? 1 : Math.max(1, positions - limit + 1), end: positions };
+  }
+  const next = since !== undefined ? since + 1 : reader.firstPositionAfter(slotOf(afterSlot ?? 0));
+  return { next, end: limit === undefined ? positions : Math.min(positions, next + limit - 1) };
+}
+
+function lineAt(host: GroupHost, at: number): LogLine | null {
+  const { reader } = host.replica;
+  const id = reader.entryIdAt(at as Position);
+  const view = id === undefined ? undefined : entryView(reader, id);
+  return view ? { ...view, status: 'committed' } : null;
+}
+
+function pendingLines(host: GroupHost, network: Network): PendingLine[] {
+  const { replica } = host;
+  const why = whyNot(host, network);
+  return replica.outbox.pendingView(replica.reader).map((view) => ({
+    id: view.id,
+    author: view.author,
+    name: view.name,
+    writer: view.writer,
+    time: view.time,
+    text: view.text,
+    revision: replica.outbox.current(replica.reader, view.id)?.revision ?? 1,
+    removed: view.removed,
+    status: 'pending',
+    position: null,
+    slot: null,
+    placed: null,
+    why: why?.text ?? 'It is on its way.',
+    whyCode: why?.code ?? 'ON_ITS_WAY',
+  }));
+}
+
+export function revisions(host: GroupHost, id: EntryId): Revision[] {
+  return historyView(host.replica.reader, id).map(({ revision, slot, author, writer, time, text, removed }) => ({
+    revision,
+    slot,
+    author,
+    writer,
+    time,
+    text,
+    removed,
+  }));
+}

@@ -1,0 +1,174 @@
+import { toHex } from '../../shared/base/bytes.ts';
+import type { PeerId } from '../../shared/base/ids.ts';
+import type {
+  Barrier,
+  GroupName,
+  Invitation,
+  JoinEvent,
+  MemberParams,
+  MemberRole,
+  PeerService,
+  Role,
+} from '../../shared/ipc/contract.ts';
+import { PeerError } from '../../shared/ipc/errors.ts';
+import { createInvitationKey, formatTicket } from '../group/ticket.ts';
+import type { Network } from '../network/network.ts';
+import type { GroupHost } from './group-host.ts';
+import { entryNamed, groupNamed, memberNamed } from './lookup.ts';
+import { logLines, revisions } from './reading.ts';
+import { members, peerStatus, roleOf } from './status.ts';
+import { waitFor } from './waiting.ts';
+import { append, change, command, edit, timedOut } from './writing.ts';
+
+/** What the service needs of the peer around it. */
+export interface ServiceInit {
+  readonly self: PeerId;
+  readonly name: () => string;
+  readonly hosts: ReadonlyMap<string, GroupHost>;
+  readonly network: Network;
+  /** Where this machine can be reached, for tickets; best first. */
+  readonly ownAddresses: () => readonly string[];
+  readonly create: (title: string, signal: AbortSignal) => Promise<GroupName>;
+  readonly join: (ticket: string, timeoutMs: number, signal: AbortSignal) => AsyncIterable<JoinEvent>;
+}
+
+/** The peer for its clients: the contract's methods over the groups that run here. */
+export function createService(init: ServiceInit): PeerService {
+  const { network } = init;
+  const hostOf = (params: { readonly group?: string }): GroupHost => groupNamed(init.hosts, params.group);
+
+  const inForce = async (
+    host: GroupHost,
+    member: PeerId,
+    isDone: () => boolean,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<void> => {
+    const ended = await waitFor<void>(timeoutMs, signal, (done) => {
+      const look = (): void => {
+        if (isDone()) done();
+      };
+      const timer = setInterval(look, 50);
+      look();
+      return () => clearInterval(timer);
+    });
+    if (ended.by === 'timeout') {
+      const obstacle = host.replica.inspect().changeObstacle;
+      throw obstacle === null || !host.replica.inspect().leads
+        ? timedOut(host, network)
+        : new PeerError('TIMED_OUT', `Not in force yet for ${member}: ${obstacle}.`);
+    }
+  };
+
+  /** The newest configuration governs every open slot. */
+  const isSettled = (host: GroupHost): boolean => host.replica.inspect().window.length === 1;
+
+  const pin = async (params: MemberParams, role: 'voter' | 'learner', signal: AbortSignal): Promise<MemberRole> => {
+    const host = hostOf(params);
+    const startedMs = Date.now();
+    const { peer } = memberNamed(host, params.peer);
+    const { voters } = host.replica.inspect().configuration.configuration;
+    if (role === 'learner' && voters.length === 1 && voters[0]?.peer === peer) {
+      throw new PeerError('LAST_VOTER', 'This is the only machine that votes. Promote another one first.');
+    }
+    await command(host, network, { kind: 'pinRole', peer, role }, params.timeoutMs, signal);
+    const left = Math.max(0, params.timeoutMs - (Date.now() - startedMs));
+    await inForce(host, peer, () => roleOf(host, peer) === role && isSettled(host), left, signal);
+    return { peer, role };
+  };
+
+  return {
+    groups: async () =>
+      [...init.hosts.values()].map((host) => ({ group: host.group, title: host.replica.reader.title() ?? '' })),
+
+    create: ({ title }, signal) => init.create(title, signal),
+
+    async invite(params, signal): Promise<Invitation> {
+      const host = hostOf(params);
+      const { seed, publicKey } = createInvitationKey();
+      const expiresMs = Date.now() + params.expiresMs;
+      const body = { kind: 'invite', key: publicKey, rights: params.rights, pinned: params.role, expiresMs } as const;
+      await command(host, network, body, params.timeoutMs, signal);
+      const title = host.replica.reader.title() ?? '';
+      return {
+        ticket: formatTicket({
+          group: host.group,
+          addresses: init.ownAddresses(),
+          inviter: init.self,
+          seed,
+          title,
+          expiresMs,
+        }),
+      };
+    },
+
+    join: ({ ticket, timeoutMs }, signal) => init.join(ticket, timeoutMs, signal),
+
+    append: (params, signal) => append(hostOf(params), network, { ...params, signal }),
+
+    async edit(params, signal) {
+      const host = hostOf(params);
+      return edit(host, network, { ...params, id: await entryNamed(host, params.entry), signal });
+    },
+
+    async remove(params, signal) {
+      const host = hostOf(params);
+      const id = await entryNamed(host, params.entry);
+      return change(host, network, { ...params, id, body: { kind: 'remove', entry: id }, signal });
+    },
+
+    async restore(params, signal) {
+      const host = hostOf(params);
+      const id = await entryNamed(host, params.entry);
+      const revision = params.revision ?? null;
+      const count = host.replica.outbox.current(host.replica.reader, id)?.revision ?? 0;
+      if (revision !== null && (revision < 1 || revision > count)) {
+        throw new PeerError('REVISION_NOT_FOUND', `The entry has revisions 1 to ${count}, and no ${revision}.`);
+      }
+      return change(host, network, { ...params, id, body: { kind: 'restore', entry: id, revision }, signal });
+    },
+
+    log: (params, signal) => logLines(hostOf(params), network, params, signal),
+
+    async *history(params) {
+      const host = hostOf(params);
+      const id = await entryNamed(host, params.entry);
+      yield* revisions(host, id);
+    },
+
+    async barrier(params, signal): Promise<Barrier> {
+      const host = hostOf(params);
+      const ended = await waitFor<Barrier>(params.timeoutMs, signal, (done) => {
+        host.replica.barrier((slot) => {
+          const { reader, appliedDigest } = host.replica;
+          done({ position: reader.positions(), slot, digest: toHex(appliedDigest) });
+        });
+        host.wake();
+        return () => {};
+      });
+      if (ended.by === 'timeout') throw timedOut(host, network);
+      return ended.value;
+    },
+
+    async status(params) {
+      const hosts = params.group === undefined ? [...init.hosts.values()] : [hostOf(params)];
+      return peerStatus(init.self, init.name(), hosts, network);
+    },
+
+    members: async (params) => members(hostOf(params), network),
+
+    promote: (params, signal) => pin(params, 'voter', signal),
+    demote: (params, signal) => pin(params, 'learner', signal),
+
+    async expel(params, signal): Promise<MemberRole> {
+      const host = hostOf(params);
+      const startedMs = Date.now();
+      const { peer } = memberNamed(host, params.peer);
+      await command(host, network, { kind: 'expel', peer }, params.timeoutMs, signal);
+      const left = Math.max(0, params.timeoutMs - (Date.now() - startedMs));
+      const isOut = (): boolean => (roleOf(host, peer) satisfies Role) === 'learner' && isSettled(host);
+      await inForce(host, peer, isOut, left, signal);
+      return { peer, role: null };
+    },
+  };
+}

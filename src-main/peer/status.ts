@@ -1,0 +1,66 @@
+import { toHex } from '../../shared/base/bytes.ts';
+import type { GroupStatus, MemberStatus, PeerStatus, Role } from '../../shared/ipc/contract.ts';
+import type { Network } from '../network/network.ts';
+import type { GroupHost } from './group-host.ts';
+import { whyNot } from './why.ts';
+
+export function peerStatus(self: string, name: string, hosts: readonly GroupHost[], network: Network): PeerStatus {
+  return { peer: self, name, groups: hosts.map((host) => groupStatus(host, network)) };
+}
+
+function groupStatus(host: GroupHost, network: Network): GroupStatus {
+  const { replica } = host;
+  const { reader } = replica;
+  const view = replica.inspect();
+  const why = whyNot(host, network);
+  const { voters, q1, q2 } = view.configuration.configuration;
+  const ballot = view.ballot ?? view.promised;
+  return {
+    group: host.group,
+    title: reader.title() ?? '',
+    role: roleOf(host, replica.self),
+    rights: reader.member(replica.self)?.rights ?? 'reader',
+    leader: view.leader,
+    ballot: ballot === null ? [0, replica.self, replica.incarnation] : [ballot.round, ballot.peer, ballot.incarnation],
+    chosen: replica.prefix,
+    applied: replica.applied,
+    positions: reader.positions(),
+    digest: toHex(replica.appliedDigest),
+    state: toHex(reader.stateHash()),
+    pending: replica.outbox.pending,
+    canCommit: why === null,
+    why: why?.text ?? null,
+    whyCode: why?.code ?? null,
+    quorum: {
+      phase1: q1,
+      phase2: q2,
+      voters: voters.length,
+      reachable: voters.filter((v) => v.peer === replica.self || network.isConnected(v.peer)).length,
+    },
+    members: members(host, network),
+  };
+}
+
+export function members(host: GroupHost, network: Network): MemberStatus[] {
+  const { replica } = host;
+  return replica.reader.members().map((member) => {
+    const isSelf = member.peer === replica.self;
+    const seen = isSelf ? null : network.lastSeenMs(member.peer);
+    return {
+      peer: member.peer,
+      name: member.name,
+      role: roleOf(host, member.peer),
+      rights: member.rights,
+      connected: isSelf || network.isConnected(member.peer),
+      chosen: isSelf ? replica.prefix : (replica.beatOf(member.peer)?.prefix ?? null),
+      rttMs: isSelf ? null : network.rttMs(member.peer),
+      lastSeen: seen === null ? null : new Date(seen).toISOString(),
+    };
+  });
+}
+
+/** By the configuration in force, not by what was asked for. */
+export function roleOf(host: GroupHost, peer: string): Role {
+  const voter = host.replica.inspect().configuration.configuration.voters.find((v) => v.peer === peer);
+  return voter === undefined ? 'learner' : voter.witness ? 'witness' : 'voter';
+}

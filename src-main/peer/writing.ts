@@ -1,0 +1,191 @@
+import type { EntryId } from '../../shared/base/ids.ts';
+import {
+  type Body,
+  isRefused,
+  keyedEntryId,
+  LEVEL,
+  normalizeText,
+  type Refused,
+  type Took,
+  type Verdict,
+} from '../../shared/document/index.ts';
+import type { Appended, Wait, Written, WrittenRevision } from '../../shared/ipc/contract.ts';
+import { PeerError } from '../../shared/ipc/errors.ts';
+import type { Outcomes } from '../../shared/replica/replica.ts';
+import type { Pending, Written as Said } from '../../shared/session/index.ts';
+import type { Network } from '../network/network.ts';
+import { refusedAtOnce, refusedByGroup, storeFailure } from './failures.ts';
+import type { GroupHost } from './group-host.ts';
+import { type Ended, waitFor } from './waiting.ts';
+import { whyNot } from './why.ts';
+
+/** What stands on every command of this machine now. */
+export function said(host: GroupHost, writer: string | undefined): Said {
+  const { replica } = host;
+  return {
+    writer: writer ?? replica.reader.member(replica.self)?.name ?? '',
+    timeMs: Date.now(),
+    offsetMinutes: -new Date().getTimezoneOffset(),
+    saw: replica.applied,
+    level: LEVEL,
+  };
+}
+
+interface Wish {
+  readonly wait: Wait;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** How far a command came, and which entry it is about. */
+interface Come {
+  readonly pending: Pending;
+  readonly verdict: Verdict | null;
+}
+
+/**
+ * Gives a command to the replica and waits as far as is wished. Saving always is waited for: at the timeout the command is saved and pending.
+ * @throws PeerError where it was refused, or the disk did not take it
+ */
+async function write(host: GroupHost, wish: Wish, give: (outcomes: Outcomes) => Pending | Refused): Promise<Come> {
+  if (host.trouble === 'DISK_FULL') {
+    throw new PeerError(
+      'DISK_FULL',
+      'The disk is full: this was not saved. Free some space and try again; what was saved before is kept.',
+    );
+  }
+  let pending: Pending | Refused | null = null;
+  let isSaved = false;
+  let isLate = false;
+  let stopWaiting = (): void => {};
+  const ended: Ended<Verdict | null> = await waitFor<Verdict | null>(2 ** 31 - 1, wish.signal, (done, failed) => {
+    let timer: NodeJS.Timeout | undefined;
+    stopWaiting = host.waiting((error) => (isSaved || host.holds(pending) ? done(null) : failed(storeFailure(error))));
+    pending = give({
+      saved: () => {
+        isSaved = true;
+        if (wish.wait === 'saved' || isLate) done(null);
+      },
+      settled: (verdict) => done(verdict),
+    });
+    if ('refused' in pending) {
+      failed(refusedAtOnce(pending));
+      return stopWaiting;
+    }
+    host.wake();
+    if (wish.wait === 'committed') {
+      timer = setTimeout(() => {
+        isLate = true;
+        if (isSaved) done(null);
+      }, wish.timeoutMs);
+    }
+    return () => {
+      clearTimeout(timer);
+      stopWaiting();
+    };
+  });
+  const made = pending as unknown as Pending;
+  if (ended.by === 'timeout' || ended.value === null) {
+    host.replica.forget(made.handle);
+    return { pending: made, verdict: null };
+  }
+  return { pending: made, verdict: ended.value };
+}
+
+function answer(host: GroupHost, network: Network, come: Come, wait: Wait): Written & { readonly took: Took | null } {
+  const id = come.pending.entries[0] ?? '';
+  if (come.verdict === null) {
+    const why = wait === 'saved' ? null : whyNot(host, network);
+    return {
+      id,
+      status: 'saved',
+      position: null,
+      slot: null,
+      why: wait === 'saved' ? null : (why?.text ?? 'It is on its way.'),
+      whyCode: wait === 'saved' ? null : (why?.code ?? 'ON_ITS_WAY'),
+      took: null,
+    };
+  }
+  if (isRefused(come.verdict)) throw refusedByGroup(come.verdict);
+  const took = come.verdict.took[0] ?? null;
+  return {
+    id: took?.entry ?? id,
+    status: 'committed',
+    position: took?.position ?? null,
+    slot: took?.slot ?? null,
+    why: null,
+    whyCode: null,
+    took,
+  };
+}
+
+export async function append(
+  host: GroupHost,
+  network: Network,
+  params: Wish & { readonly text: string; readonly key?: string; readonly writer?: string },
+): Promise<Appended> {
+  const created = params.key === undefined || !isThere(host, params.key);
+  const body: Body = { kind: 'create', key: params.key ?? null, text: normalizeText(params.text) };
+  const come = await write(host, params, (outcomes) => host.replica.write(body, said(host, params.writer), outcomes));
+  const { took: _took, ...written } = answer(host, network, come, params.wait);
+  return { ...written, created };
+}
+
+/** The key's entry is agreed, or one's own and pending. */
+function isThere({ replica }: GroupHost, key: string): boolean {
+  const id = keyedEntryId(replica.group, replica.self, key);
+  return replica.outbox.current(replica.reader, id) !== undefined;
+}
+
+export async function edit(
+  host: GroupHost,
+  network: Network,
+  params: Wish & { readonly id: EntryId; readonly text: string; readonly writer?: string },
+): Promise<WrittenRevision> {
+  return revise(host, network, params, (outcomes) =>
+    host.replica.edit({ entry: params.id, text: params.text }, said(host, params.writer), outcomes),
+  );
+}
+
+export async function change(
+  host: GroupHost,
+  network: Network,
+  params: Wish & { readonly id: EntryId; readonly body: Body; readonly writer?: string },
+): Promise<WrittenRevision> {
+  return revise(host, network, params, (outcomes) =>
+    host.replica.write(params.body, said(host, params.writer), outcomes),
+  );
+}
+
+async function revise(
+  host: GroupHost,
+  network: Network,
+  params: Wish & { readonly id: EntryId },
+  give: (outcomes: Outcomes) => Pending | Refused,
+): Promise<WrittenRevision> {
+  const { replica } = host;
+  const come = await write(host, params, give);
+  const { took, ...written } = answer(host, network, come, params.wait);
+  const expected = replica.outbox.current(replica.reader, params.id)?.revision ?? 1;
+  return { ...written, revision: took?.revision ?? expected };
+}
+
+/** For what the peer itself has to say: waits until the group has judged it. @throws PeerError `TIMED_OUT`, or the refusal */
+export async function command(
+  host: GroupHost,
+  network: Network,
+  body: Body,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const come = await write(host, { wait: 'committed', timeoutMs, signal }, (outcomes) =>
+    host.replica.write(body, said(host, undefined), outcomes, { quiet: true }),
+  );
+  if (come.verdict === null) throw timedOut(host, network);
+  if (isRefused(come.verdict)) throw refusedByGroup(come.verdict);
+}
+
+export function timedOut(host: GroupHost, network: Network): PeerError {
+  const why = whyNot(host, network)?.text ?? 'The group has not answered in time.';
+  return new PeerError('TIMED_OUT', `Not in force yet: ${why}`);
+}

@@ -1,0 +1,32 @@
+import { describe, expect, test } from 'vitest';
+import { walk } from './walk.ts';
+
+// A failing seed is printed with its end, and stays below as a regression.
+
+const REGRESSIONS: readonly number[] = [];
+
+const RUNS = 1500;
+const CHUNK = 250;
+
+describe('short lives under everything at once: safe all along, and alive once all is mended', () => {
+  test.each(Array.from({ length: RUNS / CHUNK }, (_, i) => 1 + i * CHUNK))('seeds from %i', (first) => {
+    let slots = 0;
+    let changes = 0;
+    for (let seed = first; seed < first + CHUNK; seed++) {
+      const { checkers } = walk({ seed });
+      slots += checkers.prefix;
+      changes += checkers.configurations.length - 1;
+    }
+    // The walk must get somewhere to mean something.
+    expect(slots).toBeGreaterThan(5 * CHUNK);
+    expect(changes).toBeGreaterThan(CHUNK / 4);
+  });
+
+  test.runIf(REGRESSIONS.length > 0).each(REGRESSIONS)('seed %i, which failed once', (seed) => {
+    walk({ seed });
+  });
+
+  test('a long one', () => {
+    walk({ seed: 20261120, steps: 6000 });
+  });
+});
