@@ -168,6 +168,9 @@ export class Core {
   get digest(): Uint8Array {
     return this.#ledger.digest;
   }
+  get inFlight(): number {
+    return this.#proposer.inFlight;
+  }
   /** The newest with force. */
   get configuration(): Configuration {
     return this.#ledger.history.newest.configuration;
@@ -197,7 +200,8 @@ export class Core {
     if (obstacle !== null) return obstacle;
     const { prefix, history } = this.#ledger;
     const present = count(next as Configuration, (v) => {
-      if (v.peer === this.#ledger.self.peer) return true;
+      const { self } = this.#ledger;
+      if (v.peer === self.peer) return v.incarnation === self.incarnation;
       const beat = this.#election.beatOf(v.peer);
       return beat !== null && this.#election.canAnswer(v) && beat.prefix >= prefix - history.alpha;
     });
@@ -320,8 +324,9 @@ export class Core {
     if (!this.#election.hearsLeaderQuorums(this.#ledger.window(), isPrepared)) {
       return this.#proposer.stepDown('a quorum is not heard any more');
     }
-    if (this.#proposer.isRetired || this.#isBlocked) this.#startHandOver(null);
-    if (this.#isBlocked && this.#successor() === null) return this.#proposer.stepDown('a change needs a newer version');
+    const unable = this.#isBlocked || !this.#mayLead;
+    if (this.#proposer.isRetired || unable) this.#startHandOver(null);
+    if (unable && this.#successor() === null) return this.#proposer.stepDown('this version is too old to lead');
     if (!this.#proposer.handingOver) return;
     if (this.#proposer.idle || this.#now - this.#handOverSinceTick >= SLOW_HEARTBEAT_TICKS) this.#finishHandOver();
   }

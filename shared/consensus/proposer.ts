@@ -98,6 +98,10 @@ export class Proposer {
   get handingOver(): boolean {
     return this.#reign?.handingOver ?? false;
   }
+  /** Values that were proposed and are not chosen. */
+  get inFlight(): number {
+    return this.#reign?.flights.size ?? 0;
+  }
   get idle(): boolean {
     return this.#reign === null || this.#reign.flights.size === 0;
   }
@@ -423,8 +427,10 @@ export class Proposer {
     const r = this.#reign;
     if (!r) return;
     if (!r.leads && now - r.sinceTick >= STALL_TICKS / 2) return this.stepDown('no quorum of promises');
-    if (r.leads && r.flights.size > 0 && now - r.lastProgressTick >= STALL_TICKS) return this.stepDown('commits stall');
-    if (r.flights.size === 0) r.lastProgressTick = now;
+    // Also where a floor can't be reached: the one that stated it may be gone.
+    const waits = r.flights.size > 0 || this.#mustCatchUp(r) !== null;
+    if (r.leads && waits && now - r.lastProgressTick >= STALL_TICKS) return this.stepDown('commits stall');
+    if (!waits) r.lastProgressTick = now;
     const overdueTick = now - RESEND_TICKS;
     const waiting = [...[...r.phases.values()].filter((phase) => !phase.done), ...r.flights.values()];
     const overdue = waiting.filter((what) => what.sentTick <= overdueTick);

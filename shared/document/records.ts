@@ -155,13 +155,23 @@ export interface AppliedRecord {
   readonly stateHash: Uint8Array;
 }
 
+/** Neither records nor their bytes are ever changed in place, so what was encoded or decoded once is known as long as the bytes are. */
 function codec<T>(to: (record: T) => readonly Cbor[], from: (fields: readonly Cbor[]) => T): Codec<T> {
+  const known = new WeakMap<Uint8Array, { readonly record: T }>();
   return {
-    encode: (record) => encodeCbor([VERSION, ...to(record)]),
+    encode: (record) => {
+      const bytes = encodeCbor([VERSION, ...to(record)]);
+      known.set(bytes, { record });
+      return bytes;
+    },
     decode: (bytes) => {
+      const before = known.get(bytes);
+      if (before) return before.record;
       const [version, ...fields] = asArray(decodeCbor(bytes));
       if (version !== VERSION) throw new FormatError('a state record of another version');
-      return from(fields);
+      const record = from(fields);
+      known.set(bytes, { record });
+      return record;
     },
   };
 }

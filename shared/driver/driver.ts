@@ -1,19 +1,21 @@
 import { assert, unreachable } from '../base/assert.ts';
 import type { Cbor } from '../base/cbor.ts';
 import { type Incarnation, type PeerId, type Slot, slot } from '../base/ids.ts';
-import type { KvOp, KvReader } from '../base/kv.ts';
+import type { KvOp } from '../base/kv.ts';
 import { type Ballot, encodeBallot } from '../consensus/ballot.ts';
 import type { Core } from '../consensus/core.ts';
 import type { Effect, Input } from '../consensus/io.ts';
 import type { Message } from '../consensus/messages.ts';
 import type { HashPayload, Value } from '../consensus/value.ts';
-import { decodeDigest, decodeLogRecord, digestKey, logKey, logOps, sealOp } from './layout.ts';
-import type { Overlay } from './overlay.ts';
+import { decodeDigest, decodeLogRecord, digestKey, logKey, logOps } from './layout.ts';
+import { type Overlay, sealed } from './overlay.ts';
 
 /** What the driver drives above the core: the state machine and the author's own commands. */
 export interface Application {
   /** The last slot that the state machine has applied, as its records say. */
   readonly applied: Slot;
+  /** False while something newer than this program waits to be applied. */
+  readonly canApply: boolean;
   /** Own commands wait to be signed and saved. */
   hasWork(): boolean;
   /** Before the turn's inputs. What comes back is in this turn's batch, so it is saved when `persisted` is called. */
@@ -62,8 +64,8 @@ const LAZY_BYTES_MAX = 1024 * 1024;
 const SERVE_BYTES_MAX = 256 * 1024;
 const SERVE_VALUES_MAX = 256;
 const REPLAY_PER_TURN = 256;
-/** What waits for a batch to ride with gets one of its own after 200 ms. */
-const LAZY_TICKS_MAX = 4;
+/** What waits for a batch to ride with gets one of its own at the next tick. */
+const LAZY_TICKS_MAX = 1;
 
 /**
  * Turns the core's effects into ordered batches: persist, then send, then apply. Sans-I/O, so that the order that the simulator checks is the
@@ -113,11 +115,26 @@ export class Driver {
 
   /** Something to do, and no turn under way. */
   get isReady(): boolean {
-    return this.#underWay === null && (this.#inputs.length > 0 || this.#app.hasWork() || this.#mustReplay);
+    if (this.#underWay !== null) return false;
+    return this.#inputs.length > 0 || this.#app.hasWork() || this.#mustReplay || this.#mustFlush;
+  }
+
+  /** The last turns before a stop: nothing is left waiting. */
+  flush(): void {
+    this.#lazyTicks = LAZY_TICKS_MAX;
+  }
+
+  /** Everything that was decided is on the disk. */
+  get isFlushed(): boolean {
+    return this.#overlay.isEmpty && this.#underWay === null;
+  }
+
+  get #mustFlush(): boolean {
+    return this.#lazyTicks >= LAZY_TICKS_MAX && !this.#overlay.isEmpty;
   }
 
   get #mustReplay(): boolean {
-    return this.#app.applied < this.#replayUpTo;
+    return this.#app.canApply && this.#app.applied < this.#replayUpTo;
   }
 
   /** Starts a turn. @param nowMs the wall clock, for people to read. @throws InvariantError: the group must stop. */
@@ -148,6 +165,11 @@ export class Driver {
           unreachable(e);
       }
     }
+    // Once all of the turn's records can be read: what it chose may be asked for in this very turn.
+    for (const e of effects) {
+      const message = e.type === 'serve' ? this.#serve(e.from) : null;
+      if (e.type === 'serve' && message !== null) send.push({ to: [e.to], message });
+    }
     hasToPersist ||= this.#ownSaved || this.#overlay.waitingBytes > LAZY_BYTES_MAX || this.#lazyTicks >= LAZY_TICKS_MAX;
     const ops = hasToPersist && !this.#overlay.isEmpty ? this.#overlay.take() : [];
     if (ops.length > 0 || this.#overlay.isEmpty) this.#lazyTicks = 0;
@@ -161,7 +183,7 @@ export class Driver {
   #stepAll(nowMs: number): Effect[] {
     const own = this.#app.beginTurn(nowMs);
     if (own.length > 0) {
-      this.#overlay.add(own.map(sealOp));
+      this.#overlay.add(own);
       this.#ownSaved = true;
     }
     const effects: Effect[] = [];
@@ -188,7 +210,7 @@ export class Driver {
 
   #turnWrite(ops: readonly KvOp[]): TurnWrite {
     return {
-      ops,
+      ops: ops.map(sealed),
       accepted: [...this.#core.accepted].map(([at, a]) => [at, encodeBallot(a.ballot), a.value.hash]),
       promise: encodeBallot(this.#core.promised),
       lastOwnSeq: this.#app.lastOwnSeq,
@@ -210,7 +232,7 @@ export class Driver {
       if (others.length > 0) send.push({ to: others, message: e.message });
     }
     for (const e of underWay.effects) {
-      if (e.type === 'commit') this.#app.apply(e.slot, e.value, e.digest, (ops) => this.#overlay.add(ops.map(sealOp)));
+      if (e.type === 'commit') this.#app.apply(e.slot, e.value, e.digest, (ops) => this.#overlay.add(ops));
       else if (e.type === 'barrier') this.#app.onBarrier(e.id, e.slot);
     }
     this.#app.turnApplied();
@@ -234,8 +256,8 @@ export class Driver {
     const digest = this.#overlay.get(digestKey(at));
     if (!record || !digest) throw new MissingValueError(at);
     return {
-      value: decodeLogRecord(logKey(at), record, this.#hash).value,
-      digest: decodeDigest(digestKey(at), digest),
+      value: decodeLogRecord(record, this.#hash).value,
+      digest: decodeDigest(digest),
     };
   }
 
@@ -272,14 +294,4 @@ export class MissingValueError extends Error {
 
 function selfInput(from: PeerId, incarnation: Incarnation, message: Message): Input {
   return { type: 'message', from, incarnation, message };
-}
-
-/** Reads the layers' records through the overlay, opened. */
-export function recordsOf(overlay: KvReader, open: (key: string, record: Uint8Array) => Uint8Array): KvReader {
-  return {
-    get(key) {
-      const record = overlay.get(key);
-      return record === undefined ? undefined : open(key, record);
-    },
-  };
 }

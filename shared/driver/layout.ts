@@ -1,6 +1,6 @@
-import { asArray, asBytes, asInteger, type Cbor, decodeCbor, encodeCbor, orNull } from '../base/cbor.ts';
+import { asArray, asBytes, asInteger, decodeCbor, encodeCbor, orNull } from '../base/cbor.ts';
 import { type Slot, slot } from '../base/ids.ts';
-import type { KvOp } from '../base/kv.ts';
+import type { KvOp, KvReader } from '../base/kv.ts';
 import { type Ballot, decodeBallot, encodeBallot } from '../consensus/ballot.ts';
 import {
   type Configuration,
@@ -10,7 +10,7 @@ import {
 } from '../consensus/configuration.ts';
 import type { LogOp } from '../consensus/io.ts';
 import { decodeValue, type HashPayload, type Value } from '../consensus/value.ts';
-import { numberKey, seal, unseal } from './records.ts';
+import { numberKey, RECORD_VERSION, unseal } from './records.ts';
 
 /**
  * Where the consensus keeps what in a store. Every record is sealed (version, CRC-32C over key and bytes).
@@ -31,19 +31,9 @@ export const logKey = (at: number): string => numberKey('l/', at);
 export const digestKey = (at: number): string => numberKey('d/', at);
 export const configurationKey = (at: number): string => numberKey('c/', at);
 
-export const RECORD_VERSION = 1;
+const put = (key: string, value: Uint8Array): KvOp => ({ type: 'put', key, value });
 
-const put = (key: string, payload: Uint8Array): KvOp => ({
-  type: 'put',
-  key,
-  value: seal(key, RECORD_VERSION, payload),
-});
-
-/** Seals the writes of the layers above, which know nothing of records. */
-export function sealOp(op: KvOp): KvOp {
-  return op.type === 'del' ? op : put(op.key, op.value);
-}
-
+/** As opened records: the overlay seals what leaves for the disk. */
 export function logOps(op: LogOp): readonly KvOp[] {
   switch (op.type) {
     case 'promise':
@@ -72,36 +62,45 @@ export interface LogRecord {
   readonly value: Value;
 }
 
-const payloadOf = (key: string, record: Uint8Array): Uint8Array => unseal(key, record, RECORD_VERSION).payload;
-const cborOf = (key: string, record: Uint8Array): Cbor => decodeCbor(payloadOf(key, record));
-
-/** All of these throw RecordError or FormatError where the record is damaged. */
-export function decodeLogRecord(key: string, record: Uint8Array, hash: HashPayload): LogRecord {
-  const [ballot, value] = asArray(cborOf(key, record), 2);
+/** All of these take opened records and throw FormatError where one is not what it must be. */
+export function decodeLogRecord(record: Uint8Array, hash: HashPayload): LogRecord {
+  const [ballot, value] = asArray(decodeCbor(record), 2);
   return { ballot: orNull(ballot, decodeBallot), value: decodeValue(asBytes(value), hash) };
 }
 
 export function decodePromise(record: Uint8Array): Ballot {
-  return decodeBallot(cborOf(PROMISE_KEY, record));
+  return decodeBallot(decodeCbor(record));
 }
 
 export function decodePrefix(record: Uint8Array): { prefix: Slot; digest: Uint8Array } {
-  const [at, digest] = asArray(cborOf(PREFIX_KEY, record), 2);
+  const [at, digest] = asArray(decodeCbor(record), 2);
   return { prefix: slot(asInteger(at)), digest: asBytes(digest, 32) };
 }
 
 export function decodeBlocked(record: Uint8Array): Slot {
-  return slot(asInteger(cborOf(BLOCKED_KEY, record)));
+  return slot(asInteger(decodeCbor(record)));
 }
 
-export function decodeDigest(key: string, record: Uint8Array): Uint8Array {
-  return asBytes(payloadOf(key, record), 32);
+export function decodeDigest(record: Uint8Array): Uint8Array {
+  return asBytes(record, 32);
 }
 
 export function decodeInForce(at: Slot, alpha: number, record: Uint8Array): InForce {
-  const configuration: Configuration = decodeConfiguration(cborOf(configurationKey(at), record));
+  const configuration: Configuration = decodeConfiguration(decodeCbor(record));
   return { slot: at, from: slot(at + alpha), configuration };
 }
 
-/** A record of the layers above. */
-export const openRecord = payloadOf;
+/** The disk's sealed records, opened as they are read. @throws RecordError */
+export function opening(kv: KvReader): KvReader {
+  return {
+    get(key) {
+      const record = kv.get(key);
+      return record === undefined ? undefined : openRecord(key, record);
+    },
+  };
+}
+
+/** @throws RecordError */
+export function openRecord(key: string, record: Uint8Array): Uint8Array {
+  return unseal(key, record, RECORD_VERSION).payload;
+}

@@ -1,12 +1,19 @@
 import type { KvOp, KvReader } from '../base/kv.ts';
+import { RECORD_VERSION, seal, unseal } from './records.ts';
+
+/** Opened records that are kept for reading: those that every slot looks at, and what was written of late. */
+const CLEAN_MAX = 4096;
+/** Larger ones are read from the disk each time. Bytes. */
+const CLEAN_RECORD_BYTES_MAX = 4096;
 
 /**
- * Writes that are decided but not on the disk yet, readable as if they were. One list in the order of the writes, and a table of each
- * key's latest value.
+ * Writes that are decided but not on the disk yet, readable as if they were; and above the disk, the records read of late. Callers see opened records; they are
+ * sealed as they leave for the disk, so a record that is overwritten before that is never sealed.
  */
 export class Overlay implements KvReader {
   readonly #below: KvReader;
   readonly #latest = new Map<string, KvOp>();
+  readonly #clean = new Map<string, Uint8Array>();
   #waiting: KvOp[] = [];
   #bytes = 0;
 
@@ -15,16 +22,30 @@ export class Overlay implements KvReader {
     this.#below = below;
   }
 
+  /** @throws RecordError where the disk's record is damaged */
   get(key: string): Uint8Array | undefined {
     const op = this.#latest.get(key);
     if (op) return op.type === 'put' ? op.value : undefined;
-    return this.#below.get(key);
+    const clean = this.#clean.get(key);
+    if (clean !== undefined) return clean;
+    const record = this.#below.get(key);
+    if (record === undefined) return undefined;
+    const { payload } = unseal(key, record, RECORD_VERSION);
+    this.#keep(key, payload);
+    return payload;
+  }
+
+  #keep(key: string, payload: Uint8Array): void {
+    if (payload.length > CLEAN_RECORD_BYTES_MAX) return;
+    if (this.#clean.size >= CLEAN_MAX) this.#clean.delete(this.#clean.keys().next().value as string);
+    this.#clean.set(key, payload);
   }
 
   add(ops: readonly KvOp[]): void {
     for (const op of ops) {
       this.#waiting.push(op);
       this.#latest.set(op.key, op);
+      this.#clean.delete(op.key);
       this.#bytes += op.key.length + (op.type === 'put' ? op.value.length : 0);
     }
   }
@@ -46,8 +67,17 @@ export class Overlay implements KvReader {
     return ops;
   }
 
-  /** The batch is on the disk: what was not overwritten since is read from there from now on. */
+  /** The batch is on the disk: what was not overwritten since stands there from now on. */
   landed(ops: readonly KvOp[]): void {
-    for (const op of ops) if (this.#latest.get(op.key) === op) this.#latest.delete(op.key);
+    for (const op of ops) {
+      if (this.#latest.get(op.key) !== op) continue;
+      this.#latest.delete(op.key);
+      if (op.type === 'put') this.#keep(op.key, op.value);
+    }
   }
+}
+
+/** As the disk has it. */
+export function sealed(op: KvOp): KvOp {
+  return op.type === 'del' ? op : { type: 'put', key: op.key, value: seal(op.key, RECORD_VERSION, op.value) };
 }

@@ -9,6 +9,8 @@ import { crc32c } from '../base/crc32c.ts';
  * This envelope is the same for all versions; what a version means is the business of each kind of record.
  */
 const CHECK_BYTES = 4;
+/** Of all records of the layers that ride on this store, so far. */
+export const RECORD_VERSION = 1;
 const ENVELOPE_BYTES = 1 + CHECK_BYTES;
 
 /**

@@ -11,6 +11,7 @@ import {
   decodePrefix,
   decodePromise,
   logKey,
+  openRecord,
   PREFIX_KEY,
   PROMISE_KEY,
 } from './layout.ts';
@@ -32,7 +33,7 @@ export function storedPrefix(kv: KvReader, genesisDigest: Uint8Array): { prefix:
 }
 
 /**
- * What the core starts from. @throws RecordError or FormatError where a record is damaged: corrupt is not absent, and such a store does
+ * What the core starts from. `kv` gives opened records; the rows are sealed. @throws RecordError or FormatError where a record is damaged: corrupt is not absent, and such a store does
  * not vote.
  */
 export function restoreLedger(
@@ -49,11 +50,11 @@ export function restoreLedger(
   const promise = kv.get(PROMISE_KEY);
   const blocked = kv.get(BLOCKED_KEY);
   const inForce: InForce[] = from.configurations.map(([key, record]) =>
-    decodeInForce(slot(numberOfKey('c/', key)), from.alpha, record),
+    decodeInForce(slot(numberOfKey('c/', key)), from.alpha, openRecord(key, record)),
   );
   const accepted = new Map<Slot, Acceptance>();
   for (const [key, record] of from.accepted) {
-    const { ballot, value } = decodeLogRecord(key, record, from.hash);
+    const { ballot, value } = decodeLogRecord(openRecord(key, record), from.hash);
     // A learned value stands above the prefix only where a batch was torn, which the journal would have found.
     if (ballot !== null) accepted.set(slot(numberOfKey('l/', key)), { ballot, value });
   }

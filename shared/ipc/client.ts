@@ -71,6 +71,10 @@ export function makePeerClient(carrier: Carrier): PeerClient {
         reject(cancelled());
         return;
       }
+      if (ended) {
+        reject(ended);
+        return;
+      }
       const giveUp = ask(method, params, {
         answer: (value) => settle(() => resolve(value)),
         done: () => settle(() => resolve(undefined)),

@@ -24,16 +24,9 @@ import {
   type Problem,
   TURN_RANGE,
 } from '../driver/journal.ts';
-import {
-  decodeDigest,
-  decodeLogRecord,
-  digestKey,
-  logKey,
-  PREFIX_KEY,
-  RECORD_VERSION,
-  sealOp,
-} from '../driver/layout.ts';
-import { prefixRange, RecordError, unseal } from '../driver/records.ts';
+import { decodeDigest, decodeLogRecord, digestKey, logKey, opening, openRecord, PREFIX_KEY } from '../driver/layout.ts';
+import { sealed } from '../driver/overlay.ts';
+import { prefixRange, RECORD_VERSION, RecordError, unseal } from '../driver/records.ts';
 import { acceptedRange, configurationsRange, restoreLedger, storedPrefix } from '../driver/restore.ts';
 import { type KvRange, type KvRow, StoreError } from '../driver/store.ts';
 
@@ -92,7 +85,7 @@ export function firstTurn(genesisBytes: Uint8Array, incarnation: Incarnation): J
     key: GROUP_KEY,
     value: encodeCbor([1, genesisBytes, incarnationBytes(incarnation)]),
   };
-  return { ops: [group, ...genesisOps(genesisBytes)].map(sealOp), accepted: [], promise: null, lastOwnSeq: 0 };
+  return { ops: [group, ...genesisOps(genesisBytes)].map(sealed), accepted: [], promise: null, lastOwnSeq: 0 };
 }
 
 /**
@@ -128,11 +121,11 @@ export function* openStore(kv: KvReader): Generator<Ask, OpenedStore, Answer> {
   let restored: Restored | null = null;
   if (verdict.sound) {
     try {
-      restored = restoreLedger(kv, {
+      restored = restoreLedger(opening(kv), {
         genesisDigest: start,
         alpha: genesis.alpha,
         configurations: yield* scanAll(configurationsRange),
-        accepted: yield* scanAll(acceptedRange(storedPrefix(kv, start).prefix)),
+        accepted: yield* scanAll(acceptedRange(storedPrefix(opening(kv), start).prefix)),
         hash: batchHash,
       });
     } catch (error) {
@@ -183,7 +176,9 @@ function acceptedExists(kv: KvReader, row: Cbor): boolean {
     const [at, , hash] = asArray(row, 3);
     const key = logKey(asInteger(at));
     const record = kv.get(key);
-    return record !== undefined && equal(decodeLogRecord(key, record, batchHash).value.hash, asBytes(hash, 32));
+    return (
+      record !== undefined && equal(decodeLogRecord(openRecord(key, record), batchHash).value.hash, asBytes(hash, 32))
+    );
   } catch (error) {
     if (isDamage(error)) return false;
     throw error;
@@ -246,9 +241,9 @@ function* salvage(
   }
   if (store.rebuild) {
     for (const [key] of yield* scanAll(prefixRange('s/'))) ops.push({ type: 'del', key });
-    ops.push(...genesisOps(store.genesisBytes).map(sealOp));
-    ops.push(sealOp({ type: 'put', key: REBUILT_KEY, value: encodeCbor([]) }));
-    ops.push(sealOp({ type: 'put', key: PREFIX_KEY, value: encodeCbor([prefix, digest]) }));
+    ops.push(...genesisOps(store.genesisBytes).map(sealed));
+    ops.push(sealed({ type: 'put', key: REBUILT_KEY, value: encodeCbor([]) }));
+    ops.push(sealed({ type: 'put', key: PREFIX_KEY, value: encodeCbor([prefix, digest]) }));
     for (const [key] of yield* scanAll(acceptedRange(prefix))) ops.push({ type: 'del', key });
     const prepared = store.journal.prepare({ ops, accepted: [], promise: null, lastOwnSeq: 0 });
     yield { type: 'write', prepared };
@@ -256,7 +251,7 @@ function* salvage(
   }
   // Configurations with force are a function of the chosen values; those kept beyond the salvaged prefix come again as it grows.
   const configurations = (yield* scanAll(configurationsRange)).filter(([key]) => key <= `c${logKey(prefix).slice(1)}`);
-  const restored = restoreLedger(kv, {
+  const restored = restoreLedger(opening(kv), {
     genesisDigest: genesisDigest(store.genesisBytes),
     alpha: store.genesis.alpha,
     configurations,
@@ -272,8 +267,8 @@ function wholeValue(kv: KvReader, at: Slot, before: Uint8Array): Uint8Array | nu
   const digest = kv.get(digestKey(at));
   if (!value || !digest) return null;
   try {
-    const next = nextDigest(before, at, decodeLogRecord(logKey(at), value, batchHash).value.hash);
-    return equal(next, decodeDigest(digestKey(at), digest)) ? next : null;
+    const next = nextDigest(before, at, decodeLogRecord(openRecord(logKey(at), value), batchHash).value.hash);
+    return equal(next, decodeDigest(openRecord(digestKey(at), digest))) ? next : null;
   } catch (error) {
     if (isDamage(error)) return null;
     throw error;

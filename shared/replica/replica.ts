@@ -26,14 +26,8 @@ import {
   type UpdateNeeded,
   type Verdict,
 } from '../document/index.ts';
-import {
-  type Application,
-  type Outgoing as CoreOutgoing,
-  Driver,
-  recordsOf,
-  type TurnWrite,
-} from '../driver/driver.ts';
-import { decodeDigest, digestKey, openRecord } from '../driver/layout.ts';
+import { type Application, type Outgoing as CoreOutgoing, Driver, type TurnWrite } from '../driver/driver.ts';
+import { decodeDigest, digestKey } from '../driver/layout.ts';
 import { Overlay } from '../driver/overlay.ts';
 import { type EditWish, Outbox, type Pending, Pool, type Settling, type Written } from '../session/index.ts';
 import { decodeEnvelope, type Envelope, encodeEnvelope } from '../wire/envelope.ts';
@@ -96,6 +90,14 @@ export interface ReplicaEvents {
   onLeader?(leader: PeerId | null): void;
 }
 
+/**
+ * With two values on their way a further one waits until it is worth a round of signing, syncing and sending: small ones would cost a busy
+ * leader more than they bring. Values, commands, bytes.
+ */
+const BUSY_VALUES = 2;
+const WORTH_COMMANDS = 128;
+const WORTH_BYTES = 64 * 1024;
+
 const HISTORY_OF_STATES = 512;
 const WRITE_REFUSED_DAMAGED: Refused = { refused: 'SESSION_CLOSED', detail: 'this store is damaged' };
 
@@ -119,6 +121,8 @@ export class Replica implements Application {
   readonly #pool: Pool;
   readonly #offers: Offers;
   readonly #waiting = new Map<number, Outcomes>();
+  /** Since the last turn began. */
+  #hasTicked = false;
   /** Handles whose command is in the batch of the turn under way. */
   #cutHandles: number[] = [];
   #uncutHandles: number[] = [];
@@ -159,11 +163,10 @@ export class Replica implements Application {
     this.#staysOn = init.staysOn ?? false;
     this.#nextBarrier = Math.floor(ports.random() * 2 ** 48);
     const overlay = new Overlay(ports.kv);
-    const records = recordsOf(overlay, openRecord);
-    this.reader = new DocumentReader(records);
+    this.reader = new DocumentReader(overlay);
     this.#verdicts = new Verdicts(ports.verifyAll, (signed: SignedBytes) => ports.verifier.verify(signed));
     this.#document = new Document({
-      reader: records,
+      reader: overlay,
       verifyRun: (run) => this.#verdicts.of(run),
       verifier: ports.verifier,
     });
@@ -191,6 +194,7 @@ export class Replica implements Application {
       overlay,
       hash: batchHash,
     });
+    this.#applied = this.reader.appliedSlot();
     this.#appliedDigest = this.#digestAtStart(overlay);
     const loaded = this.outbox.load([...store.outbox, ...store.refused], this.reader);
     this.#cutSeq = this.outbox.lastSeq;
@@ -204,7 +208,7 @@ export class Replica implements Application {
     if (this.applied === this.#core.prefix) return this.#core.digest;
     const key = digestKey(this.applied);
     const record = overlay.get(key);
-    return record ? decodeDigest(key, record) : genesisDigest(this.#store.genesisBytes);
+    return record ? decodeDigest(record) : genesisDigest(this.#store.genesisBytes);
   }
 
   /** What loading the outbox left to write down; joins the first turn. */
@@ -230,13 +234,17 @@ export class Replica implements Application {
     return this.#paused;
   }
 
+  get canApply(): boolean {
+    return this.#paused === null;
+  }
+
   /** Somebody else writes as this store: it was copied. */
   get isForked(): boolean {
     return this.#forked;
   }
 
   get applied(): Slot {
-    return this.reader.appliedSlot();
+    return this.#applied;
   }
 
   /** The digest of the committed log up to `applied`. */
@@ -310,6 +318,14 @@ export class Replica implements Application {
     this.#barrierWishes.push(then);
   }
 
+  /** Before a stop: what is decided is written, then `isFlushed`. */
+  flush(): void {
+    this.#driver.flush();
+  }
+  get isFlushed(): boolean {
+    return this.#driver.isFlushed;
+  }
+
   handOver(to: PeerId | null): void {
     this.#driver.enqueue({ type: 'hand-over', to });
   }
@@ -317,6 +333,7 @@ export class Replica implements Application {
   // --- in
 
   tick(): void {
+    this.#hasTicked = true;
     this.#ticks++;
     this.#driver.enqueue({ type: 'tick' });
     this.#offers.tick();
@@ -454,7 +471,7 @@ export class Replica implements Application {
 
   hasWork(): boolean {
     return (
-      this.outbox.needsCut ||
+      this.#mayCut ||
       this.#loadedOps.length > 0 ||
       this.#barrierWishes.length > 0 ||
       this.#outgoing.length > 0 ||
@@ -472,19 +489,34 @@ export class Replica implements Application {
     }
     const ops = [...this.#loadedOps];
     this.#loadedOps = [];
-    if (this.outbox.needsCut) {
+    const mayCut = this.#mayCut;
+    this.#hasTicked = false;
+    if (mayCut) {
       const cut = this.outbox.cut(this.#ports.signer);
       for (const run of cut.runs) this.#verdicts.trust(run);
       this.#cutSeq = this.outbox.lastSeq;
       ops.push(...cut.ops, { type: 'put', key: 'm/own', value: encodeCbor(this.lastOwnSeq) });
     }
-    this.#cutHandles = this.#uncutHandles;
-    this.#uncutHandles = [];
+    if (mayCut || !this.outbox.needsCut) {
+      this.#cutHandles = this.#uncutHandles;
+      this.#uncutHandles = [];
+    }
     return ops;
+  }
+
+  get #isBusy(): boolean {
+    return this.#leader === this.self && this.#core.inFlight >= BUSY_VALUES;
+  }
+
+  /** Saving never waits for the group: a busy leader's own commands are held back until the next tick at most. */
+  get #mayCut(): boolean {
+    if (!this.outbox.needsCut) return false;
+    return this.#hasTicked || !this.#isBusy || this.outbox.uncut >= WORTH_COMMANDS;
   }
 
   nextValue(nowMs: number): { readonly value: Value; readonly afterPersist: boolean } | null {
     this.#feedPool();
+    if (this.#isBusy && this.#pool.bytes < WORTH_BYTES) return null;
     const runs = this.#pool.take();
     if (runs.length === 0) return null;
     const isUnsaved = (run: Run): boolean =>
@@ -509,6 +541,7 @@ export class Replica implements Application {
       return;
     }
     write(applied.ops);
+    this.#applied = at;
     this.#appliedDigest = digest;
     for (const ignored of applied.ignored) this.#noteIgnored(ignored);
     if (applied.outcomes.length > 0) {
@@ -541,6 +574,7 @@ export class Replica implements Application {
   }
 
   #appliedTold: Slot = slot(0);
+  #applied: Slot;
   #appliedDigest: Uint8Array;
 
   onLeader(leader: PeerId | null, _ballot: Ballot | null, self: boolean): void {

@@ -134,6 +134,8 @@ export class Outbox {
   /** Unsettled, in the order of their seqs. */
   readonly #items = new Map<Seq, Item>();
   readonly #itemsOf = new Map<EntryId, Set<Item>>();
+  /** What each makes or changes: ids are hashes, and are asked for several times. */
+  readonly #entries = new WeakMap<Item, readonly (EntryId | null)[]>();
   /** Unsettled commands whose text lives on in a later one; they only wait for their seq to be consumed. */
   readonly #replaced = new Set<Seq>();
   readonly #superseded = new Map<string, Superseded>();
@@ -223,6 +225,11 @@ export class Outbox {
   /** Own commands that are not settled, without those that others stand for. */
   get pending(): number {
     return this.#items.size - this.#replaced.size;
+  }
+
+  /** Commands that wait to be signed. */
+  get uncut(): number {
+    return this.#uncut.length;
   }
 
   /** There is something for `cut` to do. */
@@ -379,8 +386,13 @@ export class Outbox {
     }
   }
 
-  #entriesOf(item: Item): (EntryId | null)[] {
-    return placedBodies(item.body).map((placed) => entryOf(this.#session, item.command.seq, placed));
+  #entriesOf(item: Item): readonly (EntryId | null)[] {
+    let entries = this.#entries.get(item);
+    if (entries === undefined) {
+      entries = placedBodies(item.body).map((placed) => entryOf(this.#session, item.command.seq, placed));
+      this.#entries.set(item, entries);
+    }
+    return entries;
   }
 
   #walk(reader: DocumentReader, entry: EntryId) {

@@ -102,7 +102,8 @@ export class Choices {
     if (chosen && chosen.value !== value) {
       check(
         compareBallots(ballot, chosen.ballot) <= 0,
-        () => `slot ${at}: ${chosen.value} was chosen under ${showBallot(chosen.ballot)}, and ${value} is proposed under ${showBallot(ballot)}`,
+        () =>
+          `slot ${at}: ${chosen.value} was chosen under ${showBallot(chosen.ballot)}, and ${value} is proposed under ${showBallot(ballot)}`,
       );
     }
     return known;
@@ -135,7 +136,8 @@ export class Choices {
     if (slots.chosen) {
       check(
         slots.chosen.value === known.value,
-        () => `two values chosen in slot ${at}: ${slots.chosen.value} under ${showBallot(slots.chosen.ballot)} and ${known.value} under ${showBallot(known.ballot)}`,
+        () =>
+          `two values chosen in slot ${at}: ${slots.chosen.value} under ${showBallot(slots.chosen.ballot)} and ${known.value} under ${showBallot(known.ballot)}`,
       );
       if (compareBallots(known.ballot, slots.chosen.ballot) < 0)
         slots.chosen = { ...slots.chosen, ballot: known.ballot };
@@ -144,7 +146,8 @@ export class Choices {
     for (const other of slots.ballots.values()) {
       check(
         other.value === value || compareBallots(other.ballot, ballot) < 0,
-        () => `slot ${at}: ${value} is chosen under ${showBallot(ballot)}, though ${other.value} was proposed under ${showBallot(other.ballot)}`,
+        () =>
+          `slot ${at}: ${value} is chosen under ${showBallot(ballot)}, though ${other.value} was proposed under ${showBallot(other.ballot)}`,
       );
     }
     this.#advance();

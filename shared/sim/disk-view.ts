@@ -45,8 +45,8 @@ export class DiskView {
       } else if (key.startsWith('d/')) landed.digests.push({ slot: numberOfKey('d/', key), digest: payload(value) });
       else if (key.startsWith('c/'))
         landed.configurations.push({ slot: numberOfKey('c/', key), record: payload(value) });
-      else if (key === PROMISE_KEY) this.promised = decodePromise(value);
-      else if (key === PREFIX_KEY) this.prefix = decodePrefix(value).prefix;
+      else if (key === PROMISE_KEY) this.promised = decodePromise(payload(value));
+      else if (key === PREFIX_KEY) this.prefix = decodePrefix(payload(value)).prefix;
       else if (key === 'm/own') this.ownSeq = asInteger(decodeCbor(payload(value)));
     }
     return landed;

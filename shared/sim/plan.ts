@@ -53,6 +53,8 @@ export interface Plan {
   readonly deadlySteps: Readonly<Record<Step, number>>;
   readonly workEveryMs: number;
   readonly wishesMax: number;
+  /** How often somebody goes on with a flurry of commands. */
+  readonly flurries: number;
   readonly barriers: number;
   /** The joiners that are to vote. */
   readonly voters: number;
@@ -84,14 +86,16 @@ const WEIGHTS: Readonly<Record<FaultKind, number>> = {
   expulsion: 0.5,
 };
 
-const SPEAKING: readonly Message['type'][] = [
-  'prepare',
-  'promise',
-  'accept',
-  'accepted',
-  'accept',
-  'commit',
-  'transfer',
+/** What may be held back, and what triggers wait for: the rarer, the likelier they pull. */
+const HELD: readonly Message['type'][] = ['prepare', 'promise', 'accept', 'accept', 'accepted', 'accepted', 'commit'];
+const SPEAKING: readonly (readonly [Message['type'], readonly number[]])[] = [
+  ['prepare', [0.1, 0.3]],
+  ['promise', [0.1, 0.3]],
+  ['transfer', [0.3, 0.8]],
+  ['accept', [0.01, 0.05]],
+  ['accept', [0.01, 0.05]],
+  ['accepted', [0.01, 0.05]],
+  ['commit', [0.01, 0.05]],
 ];
 const TRIGGERS: readonly TriggerKind[] = [
   'sender dies',
@@ -106,10 +110,10 @@ export function drawPlan(random: Random): Plan {
   const turmoil = random.chance(0.4);
   const faults = drawFaults(random, turmoil);
   const rare = (chance: number, of: readonly number[]): number => (random.chance(chance) ? random.pick(of) : 0);
-  const nodes = random.pick([1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6]);
+  const nodes = random.pick([1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6]);
   return {
     nodes,
-    alpha: random.pick([1, 1, 2, 3, 4, 8, 64]),
+    alpha: random.pick([1, 2, 2, 3, 4, 8, 64]),
     asBytes: random.chance(0.15),
     links: {
       loss: random.pick([0, 0, 0.01, 0.05, 0.2]),
@@ -118,9 +122,9 @@ export function drawPlan(random: Random): Plan {
       delayMaxMs: random.pick([1, 5, 40, 150]),
       straggle: rare(0.4, [0.01, 0.05, 0.2]),
       straggleMaxMs: random.pick([1000, 5000]),
-      held: random.chance(0.5) ? random.pick(SPEAKING) : null,
+      held: random.chance(0.5) ? random.pick(HELD) : null,
       holding: random.pick([0.2, 0.5, 0.9]),
-      holdMaxMs: random.pick([300, 2000, 5000]),
+      holdMaxMs: random.pick([400, 2500, 5000]),
     },
     disk: { batchMinMs: 0.1, batchMaxMs: random.pick([0.5, 3, 30]), markMaxMs: random.pick([0.3, 10]) },
     faults,
@@ -129,8 +133,9 @@ export function drawPlan(random: Random): Plan {
     downMs: random.pick([50, 600, 2500]),
     triggers: drawTriggers(random),
     deadlySteps: { batch: rare(0.25, [0.003, 0.02]), mark: rare(0.25, [0.003, 0.02]), sent: rare(0.25, [0.003, 0.02]) },
-    workEveryMs: random.pick([60, 150, 300]),
-    wishesMax: 50,
+    workEveryMs: random.pick([100, 200, 400]),
+    wishesMax: 60,
+    flurries: random.pick([0, 0.15, 0.4]),
     barriers: random.pick([0.05, 0.3]),
     voters: random.chance(0.8) ? nodes : 1 + random.below(nodes),
     chaosMs: random.pick([4000, 8000, 12_000]),
@@ -156,8 +161,9 @@ function drawFaults(random: Random, turmoil: boolean): ReadonlyMap<FaultKind, nu
 
 function drawTriggers(random: Random): Trigger[] {
   const triggers: Trigger[] = [];
-  while (triggers.length < 2 && random.chance(0.4)) {
-    triggers.push({ on: random.pick(SPEAKING), kind: random.pick(TRIGGERS), chance: random.pick([0.01, 0.05, 0.15]) });
+  while (triggers.length < 2 && random.chance(0.5)) {
+    const [on, chances] = random.pick(SPEAKING);
+    triggers.push({ on, kind: random.pick(TRIGGERS), chance: random.pick(chances) });
   }
   return triggers;
 }

@@ -48,11 +48,13 @@ export class Words {
       if (ballot === null) continue;
       check(
         compareBallots(ballot, disk.promised) <= 0,
-        () => `${name} accepts slot ${slot} under ${showBallot(ballot)} and has promised ${showBallot(disk.promised)} (base rule 2)`,
+        () =>
+          `${name} accepts slot ${slot} under ${showBallot(ballot)} and has promised ${showBallot(disk.promised)} (base rule 2)`,
       );
       this.#choices.accepted(slot, ballot, bytes, { ...who, name, held: disk.prefix });
     }
-    for (let at = prefixBefore + 1; at <= disk.prefix; at++) this.#choices.committed(at, disk.rows.get(at)?.value, name);
+    for (let at = prefixBefore + 1; at <= disk.prefix; at++)
+      this.#choices.committed(at, disk.rows.get(at)?.value, name);
     // A committed place is rewritten by nothing but itself.
     for (const { slot, value } of rows) if (slot <= disk.prefix) this.#choices.committed(slot, value, name);
     for (const { slot, digest } of digests) this.#sameDigest(slot, digest, name);
@@ -62,7 +64,11 @@ export class Words {
   #sameDigest(slot: number, digest: Uint8Array, name: string): void {
     const known = this.#digests.get(slot);
     if (known === undefined) this.#digests.set(slot, digest);
-    else check(known.every((byte, i) => byte === digest[i]), () => `${name} has another digest at slot ${slot} than somebody else`);
+    else
+      check(
+        known.every((byte, i) => byte === digest[i]),
+        () => `${name} has another digest at slot ${slot} than somebody else`,
+      );
   }
 
   // --- what leaves
@@ -125,12 +131,16 @@ export class Words {
   #hasPromised(who: Speaker, ballot: Ballot | null): void {
     check(
       compareBallots(ballot, who.disk.promised) <= 0,
-      () => `${who.name} speaks of ${showBallot(ballot)}, but its disk has only promised ${showBallot(who.disk.promised)}`,
+      () =>
+        `${who.name} speaks of ${showBallot(ballot)}, but its disk has only promised ${showBallot(who.disk.promised)}`,
     );
   }
 
   #holds(who: Speaker, prefix: number): void {
-    check(prefix <= who.disk.prefix, () => `${who.name} says that it holds ${prefix}, but its disk has ${who.disk.prefix}`);
+    check(
+      prefix <= who.disk.prefix,
+      () => `${who.name} says that it holds ${prefix}, but its disk has ${who.disk.prefix}`,
+    );
   }
 
   #promise(who: Speaker, m: Promise1b): void {
@@ -145,7 +155,10 @@ export class Words {
         () => `${name} lists slot ${slot} under ${showBallot(ballot)}, which is not on its disk`,
       );
       if (row?.ballot && sameBallot(row.ballot, ballot)) {
-        check(row.value === this.#nameOf(value), () => `${name} lists another value in slot ${slot} than is on its disk`);
+        check(
+          row.value === this.#nameOf(value),
+          () => `${name} lists another value in slot ${slot} than is on its disk`,
+        );
       }
     }
     if (m.parts === 1) {
@@ -173,7 +186,8 @@ export class Words {
     const governing = this.#choices.governing(m.slot, `${name} proposes`);
     check(
       governing.slot === m.configuration,
-      () => `${name} proposes in slot ${m.slot} by the configuration of ${m.configuration}, but that of ${governing.slot} decides`,
+      () =>
+        `${name} proposes in slot ${m.slot} by the configuration of ${m.configuration}, but that of ${governing.slot} decides`,
     );
     const promised = this.#promised.get(`${ballotName(m.ballot)}|${m.configuration}`);
     const votes = count(

@@ -1,22 +1,31 @@
-import { toHex } from '../base/bytes.ts';
-import type { EntryId, PeerId } from '../base/ids.ts';
+import { toHex, utf8 } from '../base/bytes.ts';
+import { crc32c } from '../base/crc32c.ts';
+import type { PeerId } from '../base/ids.ts';
 import { Random } from '../base/random.ts';
-import { type Body, encodeGenesis, invitationBytes, isRefused } from '../document/index.ts';
+import { decodeGenesis } from '../document/genesis.ts';
+import { encodeGenesis, invitationBytes, LEVEL } from '../document/index.ts';
+import { firstConfiguration } from '../replica/opening.ts';
 import type { Outgoing, Replica, ReplicaEvents } from '../replica/replica.ts';
-import { Agreement, CheckFailed, check, checkLog, type Wish } from './checkers.ts';
+import { Chaos, hasQuorums } from './chaos.ts';
+import { CheckFailed, check } from './check.ts';
+import { Agreement, checkLog } from './checkers.ts';
+import { Choices } from './choices.ts';
 import { simSigner } from './keys.ts';
-import { type LinkFaults, Links } from './links.ts';
-import { type DiskTimes, SimNode } from './node.ts';
+import { Links } from './links.ts';
+import { type NodeSurroundings, SimNode } from './node.ts';
+import { People, write } from './people.ts';
+import { drawPlan, type Plan } from './plan.ts';
 import { Scheduler } from './scheduler.ts';
+import { Words } from './words.ts';
 
 export interface WorldOptions {
   readonly seed: number;
-  /** Virtual time of the phase in which anything may break. */
-  readonly chaosMs?: number;
   /** Virtual time within which everything must have come together once it is whole again. */
   readonly calmMs?: number;
   /** Lines of the transcript that are kept. */
   readonly transcriptLines?: number;
+  /** The transcript names every message, too. */
+  readonly traceMessages?: boolean;
 }
 
 export interface Report {
@@ -25,92 +34,122 @@ export interface Report {
   readonly events: number;
   readonly entries: number;
   readonly slots: number;
+  readonly barriers: number;
+  readonly refusals: number;
   readonly virtualMs: number;
+  /** How long it took to come together. */
   readonly calmMs: number;
   readonly faults: Readonly<Record<string, number>>;
+  /** Over everything that was said, and when: equal for equal seeds. */
+  readonly fingerprint: string;
 }
 
 /** What a seed found. The transcript's last lines are in the message. */
 export class SimulationFailed extends Error {
   override readonly name = 'SimulationFailed';
   readonly seed: number;
+  /** `CheckFailed`: seen from outside. Anything else was noticed by the code itself. */
+  readonly by: string;
   constructor(seed: number, cause: unknown, transcript: readonly string[]) {
     const message = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
     super(`seed ${seed}: ${message}\n${transcript.join('\n')}`, { cause });
     this.seed = seed;
+    this.by = cause instanceof Error ? cause.name : 'unknown';
   }
 }
 
-const LEVEL = 1;
+const QUEUE_MAX = 5000;
+const REST_MS = 2500;
 
 /**
  * A whole group under one seed: production replicas on treacherous disks and links. First a phase in which anything may break and nothing may
- * go wrong (safety), then everything is made whole and all that was saved must be committed, everywhere the same, within bounded time (liveness).
+ * go wrong (safety), then enough is made whole and all that was saved must be committed, everywhere the same, within bounded time (liveness).
  */
 export class World {
+  readonly plan: Plan;
   readonly #options: Required<WorldOptions>;
   readonly #random: Random;
   readonly #scheduler = new Scheduler();
   readonly #links: Links;
   readonly #nodes: SimNode[] = [];
   readonly #agreement = new Agreement();
-  readonly #wishes: Wish[] = [];
-  readonly #written: number[] = [];
-  readonly #faults: Record<string, number> = {};
+  readonly #choices: Choices;
+  readonly #words: Words;
+  readonly #people: People;
+  readonly #chaos: Chaos;
   readonly #transcript: string[] = [];
-  readonly #disk: DiskTimes;
-  /** Frames go through their bytes in some seeds; in the others the message objects travel, which is quicker. */
-  readonly #asBytes: boolean;
-  readonly #alpha: number;
-  #chaos = true;
-  /** The highest slot whose commit somebody was told of. */
-  #toldSlot = 0;
+  readonly #genesis: Uint8Array;
+  readonly #asVoter = new Set<SimNode>();
+  #fingerprint = 0;
 
   constructor(options: WorldOptions) {
-    this.#options = { chaosMs: 12_000, calmMs: 60_000, transcriptLines: 150, ...options };
+    this.#options = { calmMs: 60_000, transcriptLines: 150, traceMessages: false, ...options };
     const random = new Random(options.seed);
     this.#random = random;
-    const faults: LinkFaults = {
-      loss: random.pick([0, 0.01, 0.05, 0.2]),
-      duplication: random.pick([0, 0.02, 0.2]),
-      delayMinMs: 0.2,
-      delayMaxMs: random.pick([1, 5, 40, 150]),
+    this.plan = drawPlan(random);
+    this.#links = new Links(this.#scheduler, random, this.plan.links);
+    const around: NodeSurroundings = {
+      send: (from, out) => this.#send(from, out),
+      landed: (node, landed) => this.#words.landed(node, landed),
+      reached: (node, step) => this.#chaos.reached(node, step),
+      turned: (node) => this.#turned(node),
+      ticked: (node, replica) => this.#people.openSession(node, replica),
+      events: (node) => this.#eventsOf(node),
+      note: (line) => this.#note(line),
+      disk: { ...this.plan.disk },
     };
-    this.#links = new Links(this.#scheduler, random, faults);
-    this.#disk = { batchMinMs: 0.1, batchMaxMs: random.pick([0.5, 3, 30]), markMaxMs: random.pick([0.3, 10]) };
-    this.#asBytes = random.chance(0.2);
-    this.#alpha = random.pick([1, 2, 3, 8, 64]);
-    const around = {
-      send: (from: SimNode, out: Outgoing) => this.#send(from, out),
-      turned: (node: SimNode) => this.#turned(node),
-      events: (node: SimNode) => this.#eventsOf(node),
-      note: (line: string) => this.#note(line),
-      disk: this.#disk,
-    };
-    const nodes = 1 + random.below(5);
-    for (let i = 0; i < nodes; i++) {
-      this.#nodes.push(new SimNode(i, this.#scheduler, random, around));
-      this.#written.push(0);
+    this.#around = around;
+    for (let i = 0; i < this.plan.nodes; i++) {
+      const node = new SimNode(i, this.#scheduler, random, around);
+      node.drift = 1 + (random.number() - 0.5) * 2 * this.plan.clockDrift;
+      this.#nodes.push(node);
+      if (i < this.plan.voters) this.#asVoter.add(node);
     }
+    const [founder] = this.#nodes as [SimNode];
+    this.#genesis = encodeGenesis({
+      alpha: this.plan.alpha,
+      level: LEVEL,
+      founder: founder.peer,
+      incarnation: founder.incarnation,
+      nonce: random.bytes(16),
+      timeMs: 1.7e12,
+    });
+    this.#choices = new Choices(this.plan.alpha, firstConfiguration(decodeGenesis(this.#genesis), this.#genesis));
+    this.#words = new Words(this.#choices);
+    const shared = { nodes: this.#nodes, random, scheduler: this.#scheduler, plan: this.plan };
+    this.#people = new People(shared);
+    this.#chaos = new Chaos({
+      ...shared,
+      links: this.#links,
+      choices: () => this.#choices,
+      people: this.#people,
+      note: (line) => this.#note(line),
+    });
   }
+
+  readonly #around: NodeSurroundings;
 
   /** @throws SimulationFailed */
   run(): Report {
     try {
+      this.#note(describe(this.plan));
       this.#begin();
-      this.#scheduler.runUntil(this.#options.chaosMs);
+      this.#scheduler.runUntil(this.plan.chaosMs);
       const calmMs = this.#comeTogether();
       const [first] = this.#nodes;
-      const entries = checkLog(first?.replica as Replica, this.#wishes);
+      const entries = checkLog(first?.replica as Replica, this.#people.wishes);
       return {
         seed: this.#options.seed,
         nodes: this.#nodes.length,
         events: this.#scheduler.events,
         entries,
         slots: this.#agreement.highest,
+        barriers: this.#people.barriersServed,
+        refusals: this.#people.refusals,
         virtualMs: this.#scheduler.nowMs,
         calmMs,
-        faults: { ...this.#faults, ...this.#links.counts },
+        faults: { ...this.#chaos.faults, ...this.#links.counts },
+        fingerprint: (this.#fingerprint >>> 0).toString(16),
       };
     } catch (error) {
       throw new SimulationFailed(this.#options.seed, error, this.#transcript);
@@ -119,103 +158,31 @@ export class World {
 
   #begin(): void {
     const [founder] = this.#nodes as [SimNode];
-    founder.found(
-      encodeGenesis({
-        alpha: this.#alpha,
-        level: LEVEL,
-        founder: founder.peer,
-        incarnation: founder.incarnation,
-        nonce: this.#random.bytes(16),
-        timeMs: 1.7e12,
-      }),
-    );
+    founder.found(this.#genesis);
     for (const node of this.#nodes.slice(1)) {
-      this.#scheduler.after(100 + this.#random.number() * 1500, () => this.#admit(node, this.#random.chance(0.8)));
+      this.#scheduler.after(100 + this.#random.number() * 700, () => this.#admit(node));
     }
-    this.#scheduler.after(200, () => this.#workload());
-    this.#scheduler.after(1500, () => this.#breakSomething());
-  }
-
-  // --- what people do
-
-  #workload(): void {
-    if (!this.#chaos) return;
-    const node = this.#random.pick(this.#nodes);
-    const { replica } = node;
-    if (replica !== null) {
-      const burst = this.#random.chance(0.1) ? 8 : 1;
-      for (let i = 0; i < burst; i++) this.#act(node, replica);
-      node.pump();
-    }
-    this.#scheduler.after(this.#random.number() * 250, () => this.#workload());
-  }
-
-  #act(node: SimNode, replica: Replica): void {
-    const dice = this.#random.number();
-    const positions = replica.reader.positions();
-    const entry = positions > 0 ? replica.reader.entryIdAt(1 + this.#random.below(positions)) : undefined;
-    if (dice < 0.7 || entry === undefined) return this.#create(node, replica);
-    if (dice < 0.8) {
-      const text = `edited by n${node.index} at ${this.#scheduler.nowMs.toFixed(0)}`;
-      replica.edit({ entry, text }, this.#says(replica), {});
-    } else if (dice < 0.87) this.#write(replica, { kind: 'remove', entry: entry as EntryId });
-    else if (dice < 0.93) this.#write(replica, { kind: 'restore', entry: entry as EntryId, revision: null });
-    else this.#barrier(node, replica);
-  }
-
-  #create(node: SimNode, replica: Replica): void {
-    const n = (this.#written[node.index] as number) + 1;
-    this.#written[node.index] = n;
-    const text = `n${node.index} wrote ${n}`;
-    const wish: Wish = { node: node.index, text, n, saved: false, position: null, refused: null };
-    this.#wishes.push(wish);
-    const made = replica.write({ kind: 'create', key: null, text }, this.#says(replica), {
-      saved: () => {
-        wish.saved = true;
-      },
-      settled: (verdict) => {
-        if (isRefused(verdict)) wish.refused = verdict.refused;
-        else wish.position = verdict.took[0]?.position ?? null;
-        this.#toldSlot = Math.max(this.#toldSlot, replica.applied);
-      },
-    });
-    check(!('refused' in made), `${text} was refused at once`);
-  }
-
-  #write(replica: Replica, body: Body): void {
-    replica.write(body, this.#says(replica), {});
-  }
-
-  #says(replica: Replica) {
-    return { writer: 'somebody', timeMs: 1.7e12, offsetMinutes: 0, saw: replica.applied, level: LEVEL };
-  }
-
-  /** A linearizable read: what it is served from is no older than anything told before it was asked. */
-  #barrier(node: SimNode, replica: Replica): void {
-    const told = this.#toldSlot;
-    replica.barrier((at) => {
-      check(at >= told, `a barrier at n${node.index} was served from slot ${at}, though ${told} had been told before`);
-      this.#toldSlot = Math.max(this.#toldSlot, at);
-    });
+    this.#people.begin();
+    this.#chaos.begin();
   }
 
   /** Invites and admits a node by a keeper's hand, and starts it as soon as the group has agreed. */
-  #admit(node: SimNode, asVoter: boolean): void {
+  #admit(node: SimNode): void {
     const keeper = this.#nodes[0]?.replica;
     if (!keeper) {
-      this.#scheduler.after(200, () => this.#admit(node, asVoter));
+      this.#scheduler.after(200, () => this.#admit(node));
       return;
     }
     const key = this.#random.bytes(32);
-    const joiner = { group: keeper.group, peer: node.peer, incarnation: node.incarnation, name: `n${node.index}` };
-    this.#write(keeper, {
+    const joiner = { group: keeper.group, peer: node.peer, incarnation: node.incarnation, name: node.name };
+    write(keeper, {
       kind: 'invite',
       key,
       rights: 'writer',
-      pinned: asVoter ? 'voter' : null,
+      pinned: this.#asVoter.has(node) ? 'voter' : null,
       expiresMs: null,
     });
-    this.#write(keeper, {
+    write(keeper, {
       kind: 'admit',
       key,
       joiner: node.peer,
@@ -224,143 +191,209 @@ export class World {
       name: joiner.name,
     });
     this.#nodes[0]?.pump();
-    this.#awaitAdmission(node, asVoter, 40);
+    this.#awaitAdmission(node, 40);
   }
 
-  #awaitAdmission(node: SimNode, asVoter: boolean, triesLeft: number): void {
+  #awaitAdmission(node: SimNode, triesLeft: number): void {
     const host = this.#nodes.find((each) => each.replica?.reader.member(node.peer)?.expelledSlot === null);
     if (host?.replica) return node.found(host.replica.genesisBytes);
-    if (triesLeft > 0) this.#scheduler.after(100, () => this.#awaitAdmission(node, asVoter, triesLeft - 1));
-    else this.#admit(node, asVoter);
+    if (triesLeft > 0) this.#scheduler.after(100, () => this.#awaitAdmission(node, triesLeft - 1));
+    else this.#admit(node);
   }
 
-  // --- what breaks
-
-  #breakSomething(): void {
-    if (!this.#chaos) return;
-    const random = this.#random;
-    const dice = random.number();
-    const count = this.#nodes.length;
-    if (dice < 0.3) this.#crash(random.pick(this.#nodes));
-    else if (dice < 0.4) for (const node of this.#nodes) if (random.chance(0.6)) this.#crash(node);
-    if (dice >= 0.4 && dice < 0.6) {
-      const left = this.#nodes.map((n) => n.index).filter(() => random.chance(0.5));
-      const right = this.#nodes.map((n) => n.index).filter((i) => !left.includes(i));
-      this.#links.partition(count, [left, right]);
-      this.#fault('partition', `{${left}} | {${right}}`);
-    } else if (dice >= 0.6 && dice < 0.72) {
-      for (let i = 0; i < 2; i++) this.#links.cut(random.below(count), random.below(count));
-      this.#fault('one-way cut', '');
-    } else if (dice >= 0.72 && dice < 0.9) {
-      this.#links.heal();
-      this.#fault('heal', '');
-    } else if (dice >= 0.9) this.#changeMembers();
-    this.#scheduler.after(200 + random.number() * 1800, () => this.#breakSomething());
-  }
-
-  #crash(node: SimNode): void {
-    if (!node.isUp) return;
-    const powerCut = this.#random.chance(0.5);
-    node.crash(powerCut);
-    this.#fault(powerCut ? 'power cut' : 'kill', '');
-    this.#scheduler.after(this.#random.number() * 2500, () => node.start());
-  }
-
-  #changeMembers(): void {
-    const keeper = this.#nodes[0]?.replica;
-    const node = this.#random.pick(this.#nodes);
-    if (!keeper || (node.index === 0 && this.#nodes.length === 1)) return;
-    const role = this.#random.pick(['voter', 'learner', 'voter'] as const);
-    this.#write(keeper, { kind: 'pinRole', peer: node.peer, role });
-    this.#nodes[0]?.pump();
-    this.#fault('role change', `n${node.index} to ${role}`);
-  }
-
-  #fault(kind: string, detail: string): void {
-    this.#faults[kind] = (this.#faults[kind] ?? 0) + 1;
-    this.#note(`-- ${kind} ${detail}`);
-  }
-
-  // --- everything whole again
+  // --- whole again
 
   #comeTogether(): number {
-    this.#chaos = false;
-    this.#links.heal();
-    Object.assign(this.#links.faults, { loss: 0, duplication: 0, delayMaxMs: 2 });
-    Object.assign(this.#disk, { batchMaxMs: 0.5, markMaxMs: 0.3 });
-    for (const node of this.#nodes) node.start();
     const from = this.#scheduler.nowMs;
+    this.#chaos.end();
+    this.#people.rest();
+    this.#links.repair();
+    Object.assign(this.#around.disk, { batchMaxMs: 0.5, markMaxMs: 0.3 });
+    if (this.plan.partlyHealed) this.#healPart();
     this.#note('-- all is whole again');
-    const until = from + this.#options.calmMs;
+    this.#links.heal();
+    for (const node of this.#nodes) {
+      node.slownessMs = 0;
+      node.start();
+    }
+    this.#await(this.#nodes, 'all');
+    const calmMs = this.#scheduler.nowMs - from;
+    check(this.#people.barriersOpen >= 0, 'a barrier was served twice');
+    if (this.plan.watchRest) this.#watchRest();
+    return calmMs;
+  }
+
+  /** A random part that has its quorums must manage without the rest, which stays cut off or down. */
+  #healPart(): void {
+    const part = new Set(this.#nodes.filter((n) => n.hasStore));
+    for (const node of this.#shuffled()) {
+      const has = hasQuorums(this.#choices, (n) => part.has(n) && n !== node, this.#nodes);
+      if (has && this.#random.chance(0.8)) part.delete(node);
+    }
+    const rest = this.#nodes.filter((n) => !part.has(n));
+    if (rest.length === 0 || !hasQuorums(this.#choices, (n) => part.has(n), this.#nodes)) return;
+    this.#note(`-- only ${[...part].map((n) => n.name)} are whole again`);
+    this.#links.partition(this.#nodes.length, [[...part].map((n) => n.index), rest.map((n) => n.index)]);
+    for (const node of rest) if (this.#random.chance(0.5)) node.crash(this.#random.chance(0.5));
+    for (const node of part) {
+      node.slownessMs = 0;
+      node.start();
+    }
+    this.#await([...part], `${[...part].map((n) => n.name)}`);
+  }
+
+  #shuffled(): SimNode[] {
+    return this.#nodes
+      .map((node) => ({ node, at: this.#random.number() }))
+      .sort((a, b) => a.at - b.at)
+      .map(({ node }) => node);
+  }
+
+  #await(nodes: readonly SimNode[], who: string): void {
+    const until = this.#scheduler.nowMs + this.#options.calmMs;
     while (this.#scheduler.nowMs < until) {
-      this.#scheduler.runUntil(this.#scheduler.nowMs + 250);
-      if (this.#isTogether()) return this.#scheduler.nowMs - from;
+      this.#scheduler.runUntil(this.#scheduler.nowMs + 100);
+      if (this.#areTogether(nodes)) return;
     }
     throw new CheckFailed(
-      `not together after ${this.#options.calmMs} ms: ${this.#nodes.map((n) => this.#stateOf(n)).join('; ')}`,
+      `${who} not together after ${this.#options.calmMs} ms: ${this.#nodes.map((n) => this.#stateOf(n)).join('; ')}`,
     );
   }
 
-  #isTogether(): boolean {
-    const replicas = this.#nodes.map((node) => node.replica);
-    const [first] = replicas;
+  #areTogether(nodes: readonly SimNode[]): boolean {
+    const there = nodes.filter((node) => !this.#chaos.expelled.has(node));
+    const first = there[0]?.replica;
     if (!first) return false;
-    return replicas.every(
-      (r) =>
-        r !== null &&
-        r.applied === first.applied &&
-        r.prefix === r.applied &&
-        r.outbox.pending === 0 &&
-        toHex(r.reader.stateHash()) === toHex(first.reader.stateHash()),
+    const { applied } = first;
+    for (const node of there) {
+      const r = node.replica;
+      if (r === null || r.outbox.pending > 0 || r.prefix !== applied || r.applied !== applied) return false;
+      if (node.wiped && r.reader.member(node.peer)?.incarnation !== node.incarnation) return false;
+    }
+    const state = toHex(first.reader.stateHash());
+    return there.every(({ replica }) => toHex((replica as Replica).reader.stateHash()) === state);
+  }
+
+  /** A group with nothing to do does nothing, and its voters are those that were asked for. */
+  #watchRest(): void {
+    const [first] = this.#nodes;
+    const voters = () => this.#choices.newest.configuration.voters;
+    const wanted = () => (first?.replica as Replica).reader.members().filter((m) => m.pinned === 'voter');
+    const isSteady = () =>
+      wanted().length === 0 ||
+      wanted().every((m) => voters().some((v) => v.peer === m.peer && v.incarnation === m.incarnation));
+    const until = this.#scheduler.nowMs + this.#options.calmMs;
+    do this.#scheduler.runUntil(this.#scheduler.nowMs + 1000);
+    while (!isSteady() && this.#scheduler.nowMs < until);
+    check(isSteady(), () => `pinned voters do not vote: ${voters().map((v) => this.#nameOf(v.peer))}`);
+    this.#await(this.#nodes, 'all');
+    this.#scheduler.runUntil(this.#scheduler.nowMs + REST_MS);
+    const { prefix } = this.#choices;
+    this.#scheduler.runUntil(this.#scheduler.nowMs + REST_MS);
+    check(
+      prefix === this.#choices.prefix,
+      () => `an idle group goes on from slot ${prefix} to ${this.#choices.prefix}`,
     );
   }
 
   #stateOf(node: SimNode): string {
     const r = node.replica;
-    if (!r) return `n${node.index} ${node.hasStore ? 'is down' : 'never joined'}`;
+    if (!r) return `${node.name} ${node.hasStore ? 'is down' : 'never joined'}`;
     const v = r.inspect();
-    const leader = this.#nodes.find((n) => n.peer === v.leader)?.index ?? '-';
     return (
-      `n${node.index} prefix ${v.prefix} applied ${r.applied} pending ${r.outbox.pending} leader ${leader} ` +
-      `voters ${v.configuration.configuration.voters.map((w) => this.#indexOf(w.peer)).join(',')} fetching ${v.fetching}`
+      `${node.name} prefix ${v.prefix} applied ${r.applied} pending ${r.outbox.pending} leader ${this.#nameOf(v.leader)} ` +
+      `voters ${v.configuration.configuration.voters.map((w) => this.#nameOf(w.peer))} fetching ${v.fetching}`
     );
   }
 
-  #indexOf(peer: PeerId): number {
-    return this.#nodes.findIndex((n) => n.peer === peer);
+  #nameOf(peer: PeerId | null): string {
+    return this.#nodes.find((n) => n.peer === peer)?.name ?? '-';
   }
 
   // --- wiring
 
   #send(from: SimNode, out: Outgoing): void {
-    const frame = this.#asBytes ? from.frameOf(out) : null;
+    this.#words.leave(from, out);
+    if (this.#chaos.leaves(from, out)) return;
+    const { type } = out.message;
+    const frame = this.plan.asBytes ? from.frameOf(out) : null;
+    const { incarnation } = from;
+    this.#fingerprint =
+      (Math.imul(this.#fingerprint, 31) +
+        type.length +
+        from.index * 101 +
+        out.to.length * 7 +
+        this.#scheduler.nowMs * 1000) |
+      0;
+    if (this.#options.traceMessages && type !== 'heartbeat')
+      this.#note(`   ${from.name} ${saying(out)} > ${out.to.map((p) => this.#nameOf(p))}`);
     for (const peer of out.to) {
-      const to = this.#nodes[this.#indexOf(peer)];
+      const to = this.#nodes.find((n) => n.peer === peer);
       if (!to) continue;
-      this.#links.send(from.index, to.index, () =>
+      this.#links.send(from.index, to.index, type, () =>
         to.deliver((replica) => {
           if (frame) replica.receiveFrame(from.peer, frame);
-          else replica.receive(from.peer, from.incarnation, out);
+          else replica.receive(from.peer, incarnation, out);
         }),
       );
     }
   }
 
   #turned(node: SimNode): void {
-    if (node.replica) this.#agreement.look(`n${node.index}`, node.replica);
-    check(!node.replica?.isForked, `n${node.index} believes that its store was copied`);
-    check(node.replica?.paused == null, `n${node.index} can't apply`);
+    const { replica } = node;
+    if (replica === null) return;
+    this.#agreement.look(node.name, replica);
+    if (replica.prefix > this.#choices.prefix) this.#choices.said(replica.prefix, node.name);
+    check(!replica.isForked, () => `${node.name} believes that its store was copied`);
+    check(replica.paused == null, () => `${node.name} can't apply`);
+    check(replica.queuedInputs <= QUEUE_MAX, () => `${replica.queuedInputs} inputs wait at ${node.name}`);
   }
 
   #eventsOf(node: SimNode): ReplicaEvents {
     return {
-      onLeader: (leader) => this.#note(`n${node.index} sees ${leader ? `n${this.#indexOf(leader)}` : 'nobody'} lead`),
-      onProblem: ({ code, message }) => this.#note(`n${node.index} ${code}: ${message}`),
+      onLeader: (leader) => this.#note(`${node.name} sees ${leader ? this.#nameOf(leader) : 'nobody'} lead`),
+      onProblem: ({ code, message }) => this.#note(`${node.name} ${code}: ${message}`),
     };
   }
 
   #note(line: string): void {
+    this.#fingerprint = crc32c(utf8(line), this.#fingerprint >>> 0) | 0;
     this.#transcript.push(`${this.#scheduler.nowMs.toFixed(1).padStart(9)} ${line}`);
     if (this.#transcript.length > this.#options.transcriptLines) this.#transcript.shift();
+  }
+}
+
+function describe(plan: Plan): string {
+  const faults = [...plan.faults.keys()].join(', ');
+  const triggers = plan.triggers.map((t) => `${t.kind} at ${t.on}`).join(', ');
+  return `${plan.nodes} nodes, α ${plan.alpha}, held back: ${plan.links.held ?? 'nothing'}; ${faults}; ${triggers}`;
+}
+
+function saying(out: Outgoing): string {
+  if (out.layer === 'session') return out.message.type;
+  const m = out.message;
+  switch (m.type) {
+    case 'prepare':
+      return `prepare ${m.ballot.round} c${m.configuration} from ${m.slot}`;
+    case 'promise':
+      return `promise ${m.ballot.round} c${m.configuration} floor ${m.floor} [${m.accepted.map((a) => `${a.slot}@${a.ballot.round}`)}]`;
+    case 'accept':
+      return `accept ${m.slot}@${m.ballot.round} c${m.configuration} ${m.value.kind} w${m.watermark}`;
+    case 'accepted':
+      return `accepted ${m.slots}@${m.ballot.round}`;
+    case 'nack':
+      return `nack ${m.ballot.round}, ${m.reason} (${m.promised?.round ?? 0})`;
+    case 'behind':
+      return `behind ${m.ballot.round} at ${m.slot}: ${m.lacks} lacks, prefix ${m.prefix}`;
+    case 'commit':
+      return `commit ${m.watermark}@${m.ballot.round}`;
+    case 'fetch':
+      return `fetch ${m.from}`;
+    case 'values':
+      return `values ${m.from}–${m.from + m.values.length - 1}`;
+    case 'transfer':
+      return `transfer ${m.ballot.round}`;
+    default:
+      return m.type;
   }
 }

@@ -1,5 +1,5 @@
-import { chmod, mkdir, open, readdir, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { chmod, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { type GroupId, parseGroupId } from '../../shared/base/ids.ts';
 import { DIR_MODE, FILE_MODE } from './private-file.ts';
 import { setupErrorFor, systemCode } from './setup-error.ts';
@@ -35,9 +35,9 @@ export function dataDir(dir: string): DataDir {
 export async function prepareDataDir(dir: string): Promise<DataDir> {
   const place = dataDir(dir);
   try {
-    await mkdir(place.path, { recursive: true, mode: DIR_MODE });
+    await makeDirectory(place.path);
     for (const folder of [place.local, place.groups]) {
-      await mkdir(folder, { recursive: true, mode: DIR_MODE });
+      await makeDirectory(folder);
       await chmod(folder, DIR_MODE);
     }
     await probe(join(place.path, `.probe-${process.pid}`));
@@ -45,6 +45,19 @@ export async function prepareDataDir(dir: string): Promise<DataDir> {
     throw setupErrorFor(place.path, error);
   }
   return place;
+}
+
+/** One level at a time: asked for several at once, Node answers ENOENT whatever the reason was. */
+export async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: DIR_MODE });
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === 'ENOENT' && dirname(path) !== path) {
+      await makeDirectory(dirname(path));
+      await mkdir(path, { mode: DIR_MODE });
+    } else if (code !== 'EEXIST' || !(await stat(path)).isDirectory()) throw error;
+  }
 }
 
 /** Only writing tells: access rights say yes to root, and to a disk that was remounted read-only after an error. */

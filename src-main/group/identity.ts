@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, stat } from 'node:fs/promises';
+import { chmod, readFile, stat } from 'node:fs/promises';
 import { concat, readUint32, uint32 } from '../../shared/base/bytes.ts';
 import { asArray, asBytes, asInteger, type Cbor, decodeCbor, encodeCbor } from '../../shared/base/cbor.ts';
 import { crc32c } from '../../shared/base/crc32c.ts';
@@ -42,7 +42,7 @@ export async function loadOrCreateIdentity(dir: string, random: RandomBytes = pl
   }
   const seed = random(SEED_BYTES);
   try {
-    await mkdir(place.path, { recursive: true, mode: DIR_MODE });
+    await makeDirectory(place.path);
     await writePrivateFile(place.identity, encodeIdentity(seed));
   } catch (error) {
     throw setupErrorFor(place.path, error);

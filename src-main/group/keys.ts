@@ -54,4 +54,17 @@ export function signerFromSeed(seed: Uint8Array): Signer {
 }
 
 /** From the operating system. */
-export const platformRandom: RandomBytes = (length) => new Uint8Array(randomBytes(length));
+export const platformRandom: RandomBytes = (length) => {
+  if (length > POOL_BYTES / 4) return new Uint8Array(randomBytes(length));
+  if (poolAt + length > POOL_BYTES) {
+    pool = new Uint8Array(randomBytes(POOL_BYTES));
+    poolAt = 0;
+  }
+  poolAt += length;
+  return pool.slice(poolAt - length, poolAt);
+};
+
+/** A salt for every command: the system is asked for many at a time. Bytes are given out once. */
+const POOL_BYTES = 4096;
+let pool = new Uint8Array(0);
+let poolAt = POOL_BYTES;

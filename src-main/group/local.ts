@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { ClassicLevel } from 'classic-level';
 import { concat, equal, readUint32, uint32 } from '../../shared/base/bytes.ts';
 import { asArray, asBytes, asInteger, asText, type Cbor, decodeCbor, encodeCbor } from '../../shared/base/cbor.ts';
@@ -12,8 +11,7 @@ import {
   parseGroupId,
   parsePeerId,
 } from '../../shared/base/ids.ts';
-import { dataDir } from './data-dir.ts';
-import { DIR_MODE } from './private-file.ts';
+import { dataDir, makeDirectory } from './data-dir.ts';
 import { SetupError, setupErrorFor, systemCode } from './setup-error.ts';
 import { isAddress, readAddresses } from './ticket.ts';
 
@@ -84,7 +82,7 @@ type Database = ClassicLevel<string, Uint8Array>;
 export async function openLocal(dir: string): Promise<LocalSettings> {
   const place = dataDir(dir);
   try {
-    await mkdir(place.local, { recursive: true, mode: DIR_MODE });
+    await makeDirectory(place.local);
   } catch (error) {
     throw setupErrorFor(place.path, error);
   }

@@ -12,6 +12,7 @@ import { type Answer, firstTurn, type OpenedStore, openStore } from '../../share
 import { type Outgoing, Replica, type ReplicaEvents } from '../../shared/replica/replica.ts';
 import type { Pending } from '../../shared/session/index.ts';
 import type { Envelope } from '../../shared/wire/envelope.ts';
+import { platformRandom } from '../group/keys.ts';
 import type { BatchVerifier } from '../group/verifier.ts';
 import type { Network } from '../network/network.ts';
 import { freeBallast, restoreBallast } from '../storage/ballast.ts';
@@ -43,6 +44,7 @@ const RECENT_ENTRIES = 1_000;
 /** What is held back for a full disk grows with the store: looked after every hour. */
 const BALLAST_TICKS: number = (60 * 60 * 1000) / TICK_MS;
 const HAND_OVER_MS = 2_000;
+const FLUSH_MS = 2_000;
 /** A disk that is full to the last byte is tried again after this. */
 const FULL_DISK_PAUSE_MS = 2_000;
 
@@ -116,7 +118,7 @@ export class GroupHost {
         signer,
         verifier,
         verifyAll: (list) => verifier.verifyAll(list),
-        randomBytes: (length) => new Uint8Array(randomBytes(length)),
+        randomBytes: platformRandom,
         random: Math.random,
         kv: { get: (key) => this.#port.kv.get(key) },
       },
@@ -325,6 +327,7 @@ export class GroupHost {
   /** Hands leadership over where somebody can take it, finishes the turn under way, and lets go of the files. */
   async close(): Promise<void> {
     if (!this.#stopping && this.#replica.inspect().leads) await this.#handOver();
+    if (!this.#stopping) await this.#flush();
     this.#stopping = true;
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#tellWaiters(new StoreError('CLOSED', 'the peer is stopping'));
@@ -333,6 +336,15 @@ export class GroupHost {
     wake?.();
     await this.#loop;
     await this.#port.close();
+  }
+
+  async #flush(): Promise<void> {
+    const until = Date.now() + FLUSH_MS;
+    while (!this.#replica.isFlushed && !this.#stopping && this.#trouble === null && Date.now() < until) {
+      this.#replica.flush();
+      this.wake();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   }
 
   async #handOver(): Promise<void> {

@@ -57,6 +57,9 @@ export interface Peer {
 }
 
 const VERSION = '0.1.0';
+const ANY_PORT = /\/tcp\/0$/;
+const listenKey = (address: string): string => `listen${address}`;
+
 /** Whom this machine was told of when it joined a group. */
 const metKey = (group: GroupId): string => `met/${group}`;
 
@@ -74,9 +77,15 @@ export async function openPeer(options: PeerOptions): Promise<Peer> {
     await peer.open();
   } catch (error) {
     await peer.close().catch(() => undefined);
-    throw error instanceof StoreError ? storeFailure(error) : error;
+    throw namedFailure(error);
   }
   return peer;
+}
+
+function namedFailure(error: unknown): unknown {
+  if (error instanceof StoreError) return storeFailure(error);
+  if (!(error instanceof NetworkError)) return error;
+  return new PeerError(error.code === 'PORT_IN_USE' ? 'PORT_IN_USE' : 'BAD_ADDRESS', error.message, { cause: error });
 }
 
 class RunningPeer implements Peer {
@@ -156,7 +165,7 @@ class RunningPeer implements Peer {
 
   async #listen(): Promise<Network> {
     const { listen } = this.#options;
-    if (listen !== undefined && listen.length > 0) return this.#createNetwork(listen);
+    if (listen !== undefined && listen.length > 0) return this.#listenAt(listen);
     const everywhere = (port: number): string[] => [`/ip4/0.0.0.0/tcp/${port}`, `/ip6/::/tcp/${port}`];
     // A machine without IPv6 listens on IPv4 alone.
     const ip4 = (port: number): string[] => everywhere(port).slice(0, 1);
@@ -175,6 +184,27 @@ class RunningPeer implements Peer {
       }
     }
     throw new PeerError('PORT_IN_USE', 'No port to listen on could be had. Name one with --listen.');
+  }
+
+  /** Where any port will do, the last one is tried first: the others remember it. */
+  async #listenAt(listen: readonly string[]): Promise<Network> {
+    const remembered = listen.map((address) => this.#local.get(listenKey(address)));
+    const again = listen.map((address, i) =>
+      ANY_PORT.test(address) && typeof remembered[i] === 'number'
+        ? address.replace(ANY_PORT, `/tcp/${remembered[i]}`)
+        : address,
+    );
+    const network = await this.#createNetwork(again).catch((error: unknown) => {
+      if (!(error instanceof NetworkError) || again.every((address, i) => address === listen[i])) throw error;
+      return this.#createNetwork(listen);
+    });
+    for (const address of listen) {
+      const prefix = address.replace(ANY_PORT, '/tcp/');
+      const got = network.addresses().find((each) => each.startsWith(prefix));
+      const port = ANY_PORT.test(address) ? Number(/\/tcp\/(\d+)/.exec(got ?? '')?.[1]) : Number.NaN;
+      if (port > 0) await this.#local.set(listenKey(address), port);
+    }
+    return network;
   }
 
   #createNetwork(listen: readonly string[]): Promise<Network> {

@@ -4,7 +4,7 @@ import { type GroupId, type Slot, slot } from '../../shared/base/ids.ts';
 import { nextDigest } from '../../shared/consensus/ledger.ts';
 import type { Value } from '../../shared/consensus/value.ts';
 import { batchHash, decodeBatch, runSignature, stateHashOf } from '../../shared/document/index.ts';
-import { decodeDigest, decodeLogRecord, digestKey, logKey } from '../../shared/driver/layout.ts';
+import { decodeDigest, decodeLogRecord, digestKey, logKey, openRecord } from '../../shared/driver/layout.ts';
 import { RecordError, unseal } from '../../shared/driver/records.ts';
 import { type KvRow, StoreError, type StorePort } from '../../shared/driver/store.ts';
 import { genesisDigest, type OpenedStore } from '../../shared/replica/opening.ts';
@@ -133,8 +133,8 @@ function readValue(
     return null;
   }
   try {
-    const { value } = decodeLogRecord(logKey(at), record, batchHash);
-    if (!equal(nextDigest(before, at, value.hash), decodeDigest(digestKey(at), stored))) {
+    const { value } = decodeLogRecord(openRecord(logKey(at), record), batchHash);
+    if (!equal(nextDigest(before, at, value.hash), decodeDigest(openRecord(digestKey(at), stored)))) {
       say('CHAIN_BROKEN', `slot ${at} does not follow from the slots before it`);
       return null;
     }

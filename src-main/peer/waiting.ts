@@ -3,7 +3,7 @@ import { PeerError } from '../../shared/ipc/errors.ts';
 /** What a wait ended with. */
 export type Ended<T> = { readonly by: 'done'; readonly value: T } | { readonly by: 'timeout' };
 
-/** Runs `start`, and waits for it to call one of the two; or for the time, or for the one who asked to lose interest. */
+/** Runs `start`, which returns how to stop, and waits for it to call one of the two; or for the time, or for the one who asked to lose interest. */
 export function waitFor<T>(
   timeoutMs: number,
   signal: AbortSignal,
@@ -19,7 +19,9 @@ export function waitFor<T>(
     };
     const onAbort = (): void =>
       end(() => reject(new PeerError('CANCELLED', 'The request was given up. What was saved is kept.')));
-    const timer = setTimeout(() => end(() => resolve({ by: 'timeout' })), timeoutMs);
+    const timer = Number.isFinite(timeoutMs)
+      ? setTimeout(() => end(() => resolve({ by: 'timeout' })), timeoutMs)
+      : undefined;
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) return onAbort();
     stop = start(

@@ -58,32 +58,38 @@ async function write(host: GroupHost, wish: Wish, give: (outcomes: Outcomes) => 
   let isSaved = false;
   let isLate = false;
   let stopWaiting = (): void => {};
-  const ended: Ended<Verdict | null> = await waitFor<Verdict | null>(2 ** 31 - 1, wish.signal, (done, failed) => {
-    let timer: NodeJS.Timeout | undefined;
-    stopWaiting = host.waiting((error) => (isSaved || host.holds(pending) ? done(null) : failed(storeFailure(error))));
-    pending = give({
-      saved: () => {
-        isSaved = true;
-        if (wish.wait === 'saved' || isLate) done(null);
-      },
-      settled: (verdict) => done(verdict),
-    });
-    if ('refused' in pending) {
-      failed(refusedAtOnce(pending));
-      return stopWaiting;
-    }
-    host.wake();
-    if (wish.wait === 'committed') {
-      timer = setTimeout(() => {
-        isLate = true;
-        if (isSaved) done(null);
-      }, wish.timeoutMs);
-    }
-    return () => {
-      clearTimeout(timer);
-      stopWaiting();
-    };
-  });
+  const ended: Ended<Verdict | null> = await waitFor<Verdict | null>(
+    Number.POSITIVE_INFINITY,
+    wish.signal,
+    (done, failed) => {
+      let timer: NodeJS.Timeout | undefined;
+      stopWaiting = host.waiting((error) =>
+        isSaved || host.holds(pending) ? done(null) : failed(storeFailure(error)),
+      );
+      pending = give({
+        saved: () => {
+          isSaved = true;
+          if (wish.wait === 'saved' || isLate) done(null);
+        },
+        settled: (verdict) => done(verdict),
+      });
+      if ('refused' in pending) {
+        failed(refusedAtOnce(pending));
+        return stopWaiting;
+      }
+      host.wake();
+      if (wish.wait === 'committed') {
+        timer = setTimeout(() => {
+          isLate = true;
+          if (isSaved) done(null);
+        }, wish.timeoutMs);
+      }
+      return () => {
+        clearTimeout(timer);
+        stopWaiting();
+      };
+    },
+  );
   const made = pending as unknown as Pending;
   if (ended.by === 'timeout' || ended.value === null) {
     host.replica.forget(made.handle);

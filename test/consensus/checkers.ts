@@ -68,6 +68,13 @@ export class Checkers {
     return this.#inForce;
   }
 
+  /** A configuration was proposed in a slot that is not chosen yet, as far as the chosen prefix goes. */
+  get isChangePending(): boolean {
+    return [...this.#proposals].some(
+      ([at, list]) => at > this.prefix && [...list.values()].some((p) => p.value.startsWith('{')),
+    );
+  }
+
   governing(at: number): InForce {
     return this.#inForce.findLast((c) => c.from <= at) as InForce;
   }

@@ -1,3 +1,4 @@
+import { encode } from 'cborg';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { concat } from '../../shared/base/bytes.ts';
@@ -149,7 +150,7 @@ describe('messages', () => {
 
 describe('hostile bytes give a FormatError and nothing else', () => {
   test('at random', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), takes), { ...runs, numRuns: 3000 });
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), takes), { ...runs, numRuns: 2000 });
   });
 
   test('as CBOR of any shape', () => {
@@ -165,8 +166,8 @@ describe('hostile bytes give a FormatError and nothing else', () => {
     }));
     const like = fc.tuple(fc.integer({ min: 0, max: 15 }), fc.array(shape, { maxLength: 9 }));
     fc.assert(
-      fc.property(like, ([type, fields]) => takes(encodeCbor([type, ...fields]))),
-      { ...runs, numRuns: 2000 },
+      fc.property(like, ([type, fields]) => takes(encode([type, ...fields]))),
+      { ...runs, numRuns: 600 },
     );
   });
 

@@ -312,29 +312,7 @@ describe('watermarks (base rule 3)', () => {
     expect(lab.log.some((line) => /fetch/.test(line))).toBe(false);
   });
 
-  test('with another ballot’s value held locally, the chosen one is fetched', () => {
-    const lab = new Lab({ voters: 'ABC' });
-    lab.elect('A');
-    // C holds A's x in 2; B takes over without C and has y chosen there.
-    lab.propose('A', 'x');
-    lab.deliver('A>C accept');
-    lab.crash('A');
-    lab.restart('A');
-    lab.bag = [];
-    lab.cut('B-C');
-    lab.campaign('B', 'C');
-    lab.deliver('B>A prepare');
-    // A lost what it had not written: its own acceptance is there, so it is cleared for this story.
-    const [promise] = lab.take('A>B promise') as [Input & { message: Promise1b }];
-    lab.input('B', { ...promise, message: promise.message }, ...proposes('y'));
-    lab.settle();
-    const chosen = lab.committed('B')[1] as string;
-    lab.heal();
-    lab.tick(4);
-    expect(lab.committed('C')[1]).toBe(chosen);
-  });
-
-  test('do not make a learner believe its older value', () => {
+  test('with another ballot’s value held locally, it is not believed: the chosen one is fetched', () => {
     const lab = new Lab({ voters: 'ABCDE' });
     lab.elect('A');
     lab.propose('A', 'x');

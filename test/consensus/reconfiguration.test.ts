@@ -299,6 +299,7 @@ describe('a change is proposed only', () => {
     expect(ask('AD')).toBeNull();
     expect(ask('AE')).toMatch(/caught up/);
     expect(ask("AB'2")).toMatch(/caught up/);
+    expect(ask("A'2B")).toMatch(/caught up/);
     lab.crash('D');
     lab.host('D').votes = false;
     lab.restart('D');
@@ -428,6 +429,69 @@ describe('handover (R2)', () => {
     lab.campaign('D', 'A');
     lab.settle();
     commits(lab, 'BCD', 400);
+  });
+});
+
+describe('a leader that can propose nothing', () => {
+  test('because the floor of a new voter that died is out of reach gives up, and the others go on without it', () => {
+    // {ABCDE}, chosen in 2, takes over from {ABC} in slot 4. C has 4=x and 5=y chosen by C, D and E; D alone hears of it; C dies.
+    const lab = group('ABC', 'DE', 2);
+    lab.elect('C');
+    lab.tick(20);
+    lab.reconfigure('C', 'ABCDE');
+    lab.deliver('C>AB accept');
+    lab.deliver('AB>C accepted');
+    lab.deliver('C>AB commit');
+    lab.cut('C-B');
+    lab.deliver('C>A accept');
+    lab.deliver('A>C accepted');
+    lab.cut('A-CDE');
+    lab.settle();
+    lab.tick(2, ['C', 'D', 'E']);
+    lab.input(
+      'C',
+      ...['x', 'y'].map((text) => ({ type: 'propose' as const, value: value(text), afterPersist: false })),
+    );
+    lab.deliver('C>DE accept');
+    lab.deliver('DE>C accepted');
+    lab.deliver('C>D commit');
+    lab.bag = [];
+    lab.crash('C');
+    expect(['A', 'B', 'D', 'E'].map((name) => lab.core(name).prefix)).toEqual([2, 2, 5, 3]);
+    // B leads for {ABC}; then D's and E's promises for {ABCDE} come, and D is gone before it can serve what it promised from.
+    lab.heal();
+    lab.tick(2, ['A', 'B', 'E']);
+    lab.campaign('B', 'C');
+    lab.deliver('B>A prepare');
+    lab.deliver('A>B promise');
+    lab.deliver('B>DE prepare');
+    lab.deliver('DE>B promise');
+    lab.crash('D');
+    commits(lab, 'ABE', 400);
+    expect(lab.committed('B').slice(3, 5)).toEqual(['x', 'y']);
+  });
+
+  test('because it may not lead any more steps down, also where nobody can take over', () => {
+    const lab = group('Ab', '', 8);
+    lab.electByTime();
+    lab.tick(10);
+    lab.input('A', { type: 'may-lead', may: false });
+    lab.tick(20);
+    expect(lab.leaders).toEqual([]);
+    lab.input('A', { type: 'may-lead', may: true });
+    commits(lab, 'AB');
+  });
+
+  test('because it may not lead any more hands over as soon as somebody can take over', () => {
+    const lab = group('ABC', '', 8);
+    lab.elect('A');
+    lab.tick(10);
+    lab.loses = (e) => e.message.type === 'transfer';
+    lab.input('A', { type: 'may-lead', may: false });
+    lab.loses = () => false;
+    lab.tick(100);
+    expect(lab.leaders).toHaveLength(1);
+    expect(lab.leaders).not.toContain('A');
   });
 });
 

@@ -9,6 +9,8 @@ export interface Walk {
   /** Changed before the first step: planted faults. */
   readonly weaken?: (lab: Lab) => void;
   readonly make?: LabInit['make'];
+  /** Time passes for all alike and messages take random times, so that elections run as in life; else everything moves one by one. */
+  readonly timed?: boolean;
   /** False leaves out the liveness check at the end. */
   readonly live?: boolean;
 }
@@ -19,7 +21,7 @@ const SETS = ['A', 'AB', 'ABC', 'BCD', 'ACE', 'ABCDE', 'CDE', 'ABD', 'BE', 'AbC'
  * One short life of a small group under everything that can go wrong at once: loss, duplicates, any order, crashes with and without a hung disk,
  * partitions, duels, handovers, changes of voters. The checkers watch. At the end all is mended, and the group must go on.
  */
-export function walk({ seed, steps = 400, weaken, make, live = true }: Walk): Lab {
+export function walk({ seed, steps = 400, weaken, make, timed = false, live = true }: Walk): Lab {
   const random = new Random(seed);
   const first = random.pick(['ABC', 'ABC', 'ABCDE', 'AB', 'ABC', 'A', 'AbC']);
   const lab = new Lab({
@@ -49,11 +51,12 @@ export function walk({ seed, steps = 400, weaken, make, live = true }: Walk): La
     [2, () => lab.tick(random.below(12))],
     [2, () => lab.settle()],
     [6, () => someLeader((name) => lab.propose(name, `v${next++}`))],
-    [4, () => campaign(random.pick(up()))],
-    [3, () => someLeader((name) => lab.reconfigure(name, random.pick(SETS)))],
+    [timed ? 0 : 4, () => campaign(random.pick(up()))],
+    [3, () => reconfigure()],
     [1, () => someLeader((name) => lab.input(name, { type: 'hand-over', to: null }))],
     [1, () => up().length > 0 && lab.barrier(random.pick(up()), next++)],
     [2, () => lab.crash(random.pick(lab.names))],
+    [1, () => wipe(random.pick(lab.names))],
     [5, () => restartOne()],
     [2, () => lab.cut(`${random.pick(lab.names)}>${random.pick(lab.names)}`)],
     [1, () => lab.cut(`${random.pick(lab.names)}-${random.pick(lab.names)}`)],
@@ -70,6 +73,28 @@ export function walk({ seed, steps = 400, weaken, make, live = true }: Walk): La
   function campaign(name: string | undefined): void {
     if (name !== undefined) lab.campaign(name, random.pick(lab.names.filter((other) => other !== name)));
   }
+  function reconfigure(): void {
+    const to = random.pick(SETS).replace(/[A-Z]/gi, (letter) => letter + generation(letter.toUpperCase()));
+    someLeader((name) => lab.reconfigure(name, to));
+  }
+  function generation(name: string): string {
+    const { generation } = lab.host(name);
+    return generation > 1 ? `'${generation}` : '';
+  }
+  /** Only as many stores are lost as leave a quorum in every configuration that still matters. */
+  function wipe(name: string): void {
+    const { checkers } = lab;
+    const { peer } = lab.host(name);
+    // What the others hold for certain; a slot after that may be chosen already, and only its voters know.
+    const held = Math.max(...lab.names.filter((other) => other !== name).map((other) => lab.host(other).disk.prefix));
+    const matter = checkers.configurations.slice(checkers.configurations.indexOf(checkers.governing(held + 1)));
+    const bearable = matter.every(({ configuration: c }) => {
+      const sound = c.voters.filter((v) => v.peer !== peer && lab.host(nameOf(v.peer)).incarnation === v.incarnation);
+      const able = sound.some((v) => !v.witness);
+      return able && sound.length >= Math.max(c.q1, c.q2);
+    });
+    if (bearable && !checkers.isChangePending) lab.wipe(name);
+  }
   function restartOne(): void {
     const down = lab.names.filter((name) => lab.host(name).core === null);
     if (down.length > 0) lab.restart(random.pick(down));
@@ -79,9 +104,20 @@ export function walk({ seed, steps = 400, weaken, make, live = true }: Walk): La
     for (const name of lab.names) if (lab.host(name).hung) lab.unhang(name);
   }
 
+  /** A tick of everybody's clock; what is in the bag arrives, waits or is lost. */
+  function pass(): void {
+    const isRough = random.chance(0.3);
+    for (const name of lab.names) lab.input(name, { type: 'tick' });
+    for (const e of [...lab.bag]) {
+      if (random.chance(isRough ? 0.4 : 0.9)) lab.deliverOne(e);
+      else if (random.chance(0.1)) lab.bag.splice(lab.bag.indexOf(e), 1);
+    }
+  }
+
   try {
     lab.tick(10);
     for (let i = 0; i < steps; i++) {
+      if (timed) pass();
       let at = random.below(total);
       const act = acts.find(([weight]) => {
         at -= weight;

@@ -60,6 +60,12 @@ export const MUTANTS: readonly Mutant[] = [
         replace: 'return [...r.phases.values()].find((phase) => phase.done) ?? null;',
       },
       {
+        // A phase 1 that is over goes with its configuration, which alone would keep it from being used for the next one.
+        file: core('proposer'),
+        find: 'for (const at of r.phases.keys()) if (!window.some((inForce) => inForce.slot === at)) r.phases.delete(at);',
+        replace: '',
+      },
+      {
         file: core('proposer'),
         find: "assert(r.phases.get(inForce.slot)?.done === true,",
         replace: 'assert(true,',
@@ -138,6 +144,167 @@ export const MUTANTS: readonly Mutant[] = [
         file: 'shared/document/document.ts',
         find: "return equal(command.prev, session.lastHash) ? null : 'fork';",
         replace: 'return null;',
+      },
+    ],
+  },
+  {
+    name: 'promise-lost-at-restart',
+    rule: 'R3: what was promised outlives a restart',
+    patches: [
+      {
+        file: 'shared/driver/restore.ts',
+        find: 'promised: promise ? decodePromise(promise) : null,',
+        replace: 'promised: promise && decodePromise(promise) ? null : null,',
+      },
+      { file: core('ledger'), find: "assert(compareBallots(ballot, restored.promised) <= 0,", replace: 'assert(ballot.round > 0,' },
+    ],
+  },
+  {
+    name: 'fill-below-floor',
+    rule: 'R4: a leader catches up to the highest floor of its quorum before it proposes',
+    patches: [
+      {
+        file: core('proposer'),
+        find: 'if (phase.done && phase.floorPeer !== null && phase.floor > this.#ledger.prefix) {',
+        replace: 'if (phase.done && phase.floorPeer !== null && phase.floor > Number.MAX_SAFE_INTEGER) {',
+      },
+    ],
+  },
+  {
+    name: 'horizon-and-prefix-check-off',
+    rule: 'R1: nothing is proposed or accepted more than α slots ahead of what is known (each check covers for the other)',
+    patches: [
+      { file: core('proposer'), find: 'if (r.next > this.#ledger.horizon) return null;', replace: '' },
+      {
+        file: core('proposer'),
+        find: 'Math.min(IN_FLIGHT_MAX - r.flights.size, this.#ledger.horizon - r.next + 1)',
+        replace: 'IN_FLIGHT_MAX - r.flights.size',
+      },
+      {
+        file: core('proposer'),
+        find: "assert(at > prefix && at <= this.#ledger.horizon,",
+        replace: 'assert(at > prefix,',
+      },
+      { file: core('acceptor'), find: "if (prefix < at - history.alpha) return 'me';", replace: '' },
+    ],
+  },
+  {
+    // In this driver a turn is never begun before the one before is on the disk, so what a peer says to itself can't be counted too
+    // early by the core alone: the bug is planted where the driver gives the core its own words back.
+    name: 'own-vote-before-durable',
+    rule: 'R3: a leader counts its own acceptance only once it is durable',
+    patches: [
+      {
+        file: 'shared/driver/driver.ts',
+        find: "if (effect.type === 'leader') this.#app.onLeader(",
+        replace:
+          "if (effect.type === 'sendAfterPersist' && effect.message.type === 'accepted' && effect.to.includes(this.#self)) step(selfInput(this.#self, this.#incarnation, effect.message));\n        if (effect.type === 'leader') this.#app.onLeader(",
+      },
+    ],
+  },
+  {
+    name: 'forgotten-incarnation-counted',
+    rule: 'R7: a store that lost what it had said is another voter',
+    patches: [
+      {
+        file: core('configuration'),
+        find: 'v.peer === peer && v.incarnation === incarnation',
+        replace: 'v.peer === peer && incarnation !== null',
+      },
+    ],
+  },
+  {
+    name: 'refused-command-blocks-author',
+    rule: 'R8: a refused command consumes its seq',
+    patches: [
+      {
+        file: 'shared/document/document.ts',
+        find: 'return { lastSeq: seq, lastHash: command.hash, closed: session.closed, refusals };',
+        replace: 'return isRefused(verdict) ? session : { lastSeq: seq, lastHash: command.hash, closed: session.closed, refusals };',
+      },
+    ],
+  },
+  {
+    name: 'gap-applied',
+    rule: 'R8: a command whose predecessor is missing is not applied',
+    patches: [
+      { file: 'shared/document/document.ts', find: "if (command.seq > session.lastSeq + 1) return 'gap';", replace: '' },
+      {
+        file: 'shared/document/document.ts',
+        find: "return equal(command.prev, session.lastHash) ? null : 'fork';",
+        replace: 'return null;',
+      },
+    ],
+  },
+  {
+    name: 'stale-barrier',
+    rule: 'R9: a barrier is served by a slot that was proposed after it was asked for',
+    patches: [
+      {
+        file: 'shared/replica/replica.ts',
+        find: "this.#driver.enqueue({ type: 'barrier', id });",
+        replace: 'this.onBarrier(id, this.applied);',
+      },
+    ],
+  },
+  {
+    name: 'barrier-on-a-re-proposal',
+    rule: 'R9: a value that binds the leader may lie below what is committed already, so no barrier is served by it',
+    patches: [
+      {
+        file: core('proposer'),
+        find: 'this.#propose(r, value, false);\n    }',
+        replace: 'this.#proposeNew(r, value, false);\n    }',
+      },
+    ],
+  },
+  {
+    name: 'prepare-refused-at-equal-ballot',
+    rule: 'R1: a Prepare at the ballot already promised is granted (a stall)',
+    patches: [
+      {
+        file: core('acceptor'),
+        find: "if (compareBallots(m.ballot, promised) < 0) return this.#nack(from, m.ballot, 'ballot');",
+        replace:
+          "if (compareBallots(m.ballot, promised) < (from === self.peer ? 0 : 1)) return this.#nack(from, m.ballot, 'ballot');",
+      },
+    ],
+  },
+  {
+    name: 'hand-over-without-prefix',
+    rule: 'R2: no voter accepts in a configuration before it holds everything below its first slot',
+    patches: [
+      {
+        file: core('acceptor'),
+        find: "if (this.#ledger.prefix < governing.from - 1) return this.#behind(from, m.ballot, m.slot, 'me');",
+        replace: '',
+      },
+      {
+        file: core('proposer'),
+        find: 'if (!this.#isVoterIn(governing) || prefix < governing.from - 1) return null;',
+        replace: 'if (!this.#isVoterIn(governing)) return null;',
+      },
+    ],
+  },
+  {
+    name: 'saved-before-it-is',
+    rule: 'P2: what is told to be saved is on the disk',
+    patches: [
+      {
+        file: 'shared/replica/replica.ts',
+        find: 'this.#uncutHandles.push(made.handle);\n',
+        replace: 'this.#uncutHandles.push(made.handle);\n    Promise.resolve();\n    outcomes.saved?.();\n',
+      },
+    ],
+  },
+  {
+    name: 'promise-cut-off',
+    rule: 'R1: a Promise lists everything accepted above its floor, with no upper limit',
+    patches: [
+      {
+        file: core('acceptor'),
+        find: 'const rows: AcceptedValue[] = [...accepted]\n',
+        replace: 'const rows: AcceptedValue[] = [...accepted]\n      .filter(([at]) => at <= prefix + 1)\n',
       },
     ],
   },

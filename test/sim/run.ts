@@ -1,35 +1,96 @@
+import { spawnSync } from 'node:child_process';
 import { hash } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { installSha256 } from '../../shared/base/hash.ts';
-import { World } from '../../shared/sim/world.ts';
+import { SimulationFailed, World } from '../../shared/sim/world.ts';
+
+/**
+ *   npm run sim                         100 seeds
+ *   npm run sim -- --seed 17            one, with its transcript where it fails
+ *   npm run sim -- --seeds 5000 --from 1000
+ *   npm run sim -- --mutant NAME        the same with a bug planted (`mutants.ts`), until a seed catches it
+ */
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    seeds: { type: 'string', default: '100' },
+    from: { type: 'string', default: '1' },
+    /** Which seeds, one by one. */
+    list: { type: 'string' },
+    mutant: { type: 'string' },
+    /** Ends at the first seed that fails. */
+    'fail-fast': { type: 'boolean', default: false },
+    /** Every message in the transcript. */
+    messages: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+  },
+});
+
+if (values.mutant !== undefined) {
+  const mutate = new URL('mutate.ts', import.meta.url).href;
+  const at = process.argv.indexOf('--mutant');
+  const rest = process.argv.slice(2).filter((_, i) => i !== at - 2 && i !== at - 1);
+  const { status } = spawnSync(process.execPath, ['--import', mutate, ...process.argv.slice(1, 2), '--fail-fast', ...rest], {
+    stdio: 'inherit',
+    env: { ...process.env, SYNOD_MUTANT: values.mutant },
+  });
+  process.exit(status ?? 1);
+}
 
 installSha256((bytes) => hash('sha256', bytes, 'buffer'));
+runSeeds();
 
-const { values } = parseArgs({
-  options: { seed: { type: 'string' }, seeds: { type: 'string', default: '100' }, from: { type: 'string', default: '1' } },
-});
-const from = Number(values.seed ?? values.from);
-const count = values.seed ? 1 : Number(values.seeds);
-const started = performance.now();
-const faults: Record<string, number> = {};
-let events = 0;
-let entries = 0;
-let failed = 0;
-for (let seed = from; seed < from + count; seed++) {
-  try {
-    const report = new World({ seed }).run();
-    events += report.events;
-    entries += report.entries;
-    for (const [kind, n] of Object.entries(report.faults)) faults[kind] = (faults[kind] ?? 0) + n;
-    if (values.seed) console.log(report);
-  } catch (error) {
-    failed++;
-    console.error(error instanceof Error ? error.message.slice(0, values.seed ? 100_000 : 600) : error);
-    if (values.seed) console.error((error as { cause?: { stack?: string } }).cause?.stack);
+function runSeeds(): void {
+  const started = process.cpuUsage();
+  const total = { events: 0, entries: 0, slots: 0, barriers: 0, refusals: 0, calmMs: 0, calmMostMs: 0, virtualMs: 0 };
+  const faults: Record<string, number> = {};
+  const failed: { seed: number; by: string; message: string }[] = [];
+  let ran = 0;
+  for (const seed of seedsAsked()) {
+    ran++;
+    try {
+      const report = new World({ seed }).run();
+      if (values.seed !== undefined && !values.json) console.log(report);
+      total.events += report.events;
+      total.entries += report.entries;
+      total.slots += report.slots;
+      total.barriers += report.barriers;
+      total.refusals += report.refusals;
+      total.calmMs += report.calmMs;
+      total.virtualMs += report.virtualMs;
+      total.calmMostMs = Math.max(total.calmMostMs, report.calmMs);
+      for (const [kind, n] of Object.entries(report.faults)) faults[kind] = (faults[kind] ?? 0) + n;
+    } catch (error) {
+      if (!(error instanceof SimulationFailed)) throw error;
+      failed.push({ seed, by: error.by, message: error.message.split('\n')[0] ?? '' });
+      if (!values.json) tell(seed, error);
+      if (values['fail-fast']) break;
+    }
   }
+  const cpu = process.cpuUsage(started);
+  const seconds = (cpu.user + cpu.system) / 1e6;
+  const perSecond = ran / seconds;
+  process.exitCode = failed.length === 0 ? 0 : 1;
+  if (values.json) return console.log(JSON.stringify({ ran, seconds, perSecond, total, faults, failed }));
+  console.log(faults);
+  console.log(total);
+  console.log(`${ran} seeds in ${seconds.toFixed(1)} s of one core (${perSecond.toFixed(1)} seeds/s)`);
+  console.log(`${ran - failed.length} passed, ${failed.length} failed${failed.length > 0 ? `: ${failed.map((f) => f.seed)}` : ''}`);
 }
-const seconds = (performance.now() - started) / 1000;
-console.log(`${count} seeds in ${seconds.toFixed(1)} s (${(count / seconds).toFixed(1)} seeds/s), ${events} events, ${entries} entries`);
-console.log(faults);
-console.log(`${count - failed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+
+function seedsAsked(): number[] {
+  if (values.seed !== undefined) return [Number(values.seed)];
+  if (values.list !== undefined) return values.list.split(',').map(Number);
+  return Array.from({ length: Number(values.seeds) }, (_, i) => Number(values.from) + i);
+}
+
+/** One line for each of many; for a single seed all of the transcript. */
+function tell(seed: number, error: SimulationFailed): void {
+  if (values.seed === undefined) return console.error(error.message.split('\n')[0]);
+  try {
+    new World({ seed, transcriptLines: 1500, traceMessages: values.messages }).run();
+  } catch (again) {
+    console.error((again as Error).message);
+  }
+  console.error((error.cause as Error).stack);
+}
