@@ -31,6 +31,13 @@ const [T0, T1, T2, T3, T4, T5, T6, T7] = TABLES as [
   Uint32Array,
 ];
 
+/** The check of an ASCII text's bytes. */
+export function crc32cOfText(text: string): number {
+  let c = ~0;
+  for (let i = 0; i < text.length; i++) c = (T0[(c ^ text.charCodeAt(i)) & 255] as number) ^ (c >>> 8);
+  return ~c >>> 0;
+}
+
 /** Goes on from `seed`, the check of what came before. Eight bytes a turn ("slicing by 8"). */
 export function crc32c(bytes: Uint8Array, seed = 0): number {
   let c = ~seed;

@@ -1,5 +1,5 @@
 import { sha256 as portable } from '@noble/hashes/sha2.js';
-import { concat, utf8 } from './bytes.ts';
+import { utf8 } from './bytes.ts';
 
 /** SHA-256: 32 bytes. Synchronous, so that the core's step never waits. */
 export type Sha256 = (bytes: Uint8Array) => Uint8Array;
@@ -45,7 +45,21 @@ export function domain(purpose: Purpose): Uint8Array {
   return prefix;
 }
 
-/** SHA-256 over the purpose's prefix and then the parts, one after the other. */
-export function hashFor(purpose: Purpose, ...parts: readonly Uint8Array[]): Uint8Array {
-  return sha256Now(concat(domain(purpose), ...parts));
+/** Where short inputs are put together; nearly all are. The hash is taken before anybody else can write here. */
+const workspace = new Uint8Array(8 * 1024);
+
+/** SHA-256 over the purpose's prefix and then the parts, one after the other. A string stands for its bytes and must be ASCII. */
+export function hashFor(purpose: Purpose, ...parts: readonly (Uint8Array | string)[]): Uint8Array {
+  const prefix = domain(purpose);
+  let size = prefix.length;
+  for (const part of parts) size += part.length;
+  const input = size <= workspace.length ? workspace : new Uint8Array(size);
+  input.set(prefix);
+  let at = prefix.length;
+  for (const part of parts) {
+    if (typeof part === 'string') for (let i = 0; i < part.length; i++) input[at + i] = part.charCodeAt(i);
+    else input.set(part, at);
+    at += part.length;
+  }
+  return sha256Now(input.subarray(0, size));
 }

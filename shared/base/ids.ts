@@ -33,19 +33,22 @@ const peerOfKey = new Map<string, PeerId>();
 /** Ids of strangers pass through here too, so the tables are emptied before they grow without bound. */
 const CACHED_PEERS_MAX = 10_000;
 
+/** Bytes as a key of a table: one letter a byte. */
+const nameOf = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
+
 function remember(peer: PeerId, key: Uint8Array): void {
   if (keyOfPeer.size >= CACHED_PEERS_MAX) {
     keyOfPeer.clear();
     peerOfKey.clear();
   }
   keyOfPeer.set(peer, key);
-  peerOfKey.set(toHex(key), peer);
+  peerOfKey.set(nameOf(key), peer);
 }
 
 /** @throws FormatError unless `key` has 32 bytes. */
 export function peerFromKey(key: Uint8Array): PeerId {
   if (key.length !== 32) throw new FormatError('a peer key has 32 bytes');
-  const known = peerOfKey.get(toHex(key));
+  const known = peerOfKey.get(nameOf(key));
   if (known !== undefined) return known;
   const whole = new Uint8Array(38);
   whole.set(PEER_PREFIX);
@@ -80,12 +83,29 @@ export function parsePeerId(text: string): PeerId {
 
 export function incarnationFromBytes(bytes: Uint8Array): Incarnation {
   if (bytes.length !== 16) throw new FormatError('an incarnation has 16 bytes');
-  return toHex(bytes) as Incarnation;
+  const name = nameOf(bytes);
+  let incarnation = incarnationOfBytes.get(name);
+  if (incarnation === undefined) {
+    incarnation = toHex(bytes) as Incarnation;
+    if (incarnationOfBytes.size >= CACHED_PEERS_MAX) incarnationOfBytes.clear();
+    incarnationOfBytes.set(name, incarnation);
+  }
+  return incarnation;
 }
 
+/** 16 bytes, not to be written to. */
 export function incarnationBytes(incarnation: Incarnation): Uint8Array {
-  return fromHex(incarnation);
+  let bytes = bytesOfIncarnation.get(incarnation);
+  if (bytes === undefined) {
+    bytes = fromHex(incarnation);
+    if (bytesOfIncarnation.size >= CACHED_PEERS_MAX) bytesOfIncarnation.clear();
+    bytesOfIncarnation.set(incarnation, bytes);
+  }
+  return bytes;
 }
+
+const incarnationOfBytes = new Map<string, Incarnation>();
+const bytesOfIncarnation = new Map<Incarnation, Uint8Array>();
 
 const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
 
@@ -128,12 +148,12 @@ export function fromBase32(text: string): Uint8Array {
 
 const ID_LETTERS = 25;
 
-function idOf(letter: 'e' | 'g', purpose: Purpose, parts: readonly Uint8Array[]): string {
+function idOf(letter: 'e' | 'g', purpose: Purpose, parts: readonly (Uint8Array | string)[]): string {
   return letter + base32(hashFor(purpose, ...parts)).slice(0, ID_LETTERS);
 }
 
 export const groupIdOf = (genesis: Uint8Array): GroupId => idOf('g', 'genesis', [genesis]) as GroupId;
-export const entryIdOf = (...parts: readonly Uint8Array[]): EntryId => idOf('e', 'entry', parts) as EntryId;
+export const entryIdOf = (...parts: readonly (Uint8Array | string)[]): EntryId => idOf('e', 'entry', parts) as EntryId;
 
 const GROUP_PATTERN = /^g[a-z2-7]{25}$/;
 const ENTRY_PATTERN = /^e[a-z2-7]{25}$/;

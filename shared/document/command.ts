@@ -111,13 +111,13 @@ const NUMBERED = utf8('s');
 
 /** The entry that a key stands for: the same for all sessions of the author's peer. */
 export function keyedEntryId(group: GroupId, peer: PeerId, key: string): EntryId {
-  return entryIdOf(utf8(group), keyFromPeer(peer), KEYED, utf8(key));
+  return entryIdOf(group, keyFromPeer(peer), KEYED, utf8(key));
 }
 
 /** The entry that a command without a key makes. `index` is its place in a bundle, 0 where it is none. */
 export function numberedEntryId(session: SessionId, seq: Seq, index: number): EntryId {
   return entryIdOf(
-    utf8(session.group),
+    session.group,
     keyFromPeer(session.peer),
     NUMBERED,
     incarnationBytes(session.incarnation),

@@ -1,4 +1,4 @@
-import { toHex, utf8 } from '../base/bytes.ts';
+import { toHex } from '../base/bytes.ts';
 import {
   asArray,
   asBoolean,
@@ -378,4 +378,4 @@ export const clockPlace: Place<ClockRecord> = { key: 's/clock', codec: clockCode
 export const appliedPlace: Place<AppliedRecord> = { key: 's/applied', codec: appliedCodec };
 
 /** What a record adds to the state hash. */
-export const recordHash = (key: string, record: Uint8Array): Uint8Array => hashFor('state', utf8(key), record);
+export const recordHash = (key: string, record: Uint8Array): Uint8Array => hashFor('state', key, record);

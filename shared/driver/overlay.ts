@@ -1,10 +1,10 @@
 import type { KvOp, KvReader } from '../base/kv.ts';
 import { RECORD_VERSION, seal, unseal } from './records.ts';
 
-/** Opened records that are kept for reading: those that every slot looks at, and what was written of late. */
-const CLEAN_MAX = 4096;
+/** Records that are looked at again and again (sessions, members, the head of the log) are kept opened; so many at the most. */
+const HOT_MAX = 4096;
 /** Larger ones are read from the disk each time. Bytes. */
-const CLEAN_RECORD_BYTES_MAX = 4096;
+const HOT_RECORD_BYTES_MAX = 4096;
 
 /**
  * Writes that are decided but not on the disk yet, readable as if they were; and above the disk, the records read of late. Callers see opened records; they are
@@ -13,7 +13,8 @@ const CLEAN_RECORD_BYTES_MAX = 4096;
 export class Overlay implements KvReader {
   readonly #below: KvReader;
   readonly #latest = new Map<string, KvOp>();
-  readonly #clean = new Map<string, Uint8Array>();
+  /** By key, once it was read; undefined where it has to be read again. */
+  readonly #hot = new Map<string, Uint8Array | undefined>();
   #waiting: KvOp[] = [];
   #bytes = 0;
 
@@ -26,26 +27,23 @@ export class Overlay implements KvReader {
   get(key: string): Uint8Array | undefined {
     const op = this.#latest.get(key);
     if (op) return op.type === 'put' ? op.value : undefined;
-    const clean = this.#clean.get(key);
-    if (clean !== undefined) return clean;
+    const hot = this.#hot.get(key);
+    if (hot !== undefined) return hot;
     const record = this.#below.get(key);
     if (record === undefined) return undefined;
     const { payload } = unseal(key, record, RECORD_VERSION);
-    this.#keep(key, payload);
+    if (payload.length <= HOT_RECORD_BYTES_MAX) {
+      if (this.#hot.size >= HOT_MAX) this.#hot.clear();
+      this.#hot.set(key, payload);
+    }
     return payload;
-  }
-
-  #keep(key: string, payload: Uint8Array): void {
-    if (payload.length > CLEAN_RECORD_BYTES_MAX) return;
-    if (this.#clean.size >= CLEAN_MAX) this.#clean.delete(this.#clean.keys().next().value as string);
-    this.#clean.set(key, payload);
   }
 
   add(ops: readonly KvOp[]): void {
     for (const op of ops) {
       this.#waiting.push(op);
       this.#latest.set(op.key, op);
-      this.#clean.delete(op.key);
+      if (this.#hot.has(op.key)) this.#hot.set(op.key, undefined);
       this.#bytes += op.key.length + (op.type === 'put' ? op.value.length : 0);
     }
   }
@@ -72,7 +70,7 @@ export class Overlay implements KvReader {
     for (const op of ops) {
       if (this.#latest.get(op.key) !== op) continue;
       this.#latest.delete(op.key);
-      if (op.type === 'put') this.#keep(op.key, op.value);
+      if (op.type === 'put' && this.#hot.has(op.key)) this.#hot.set(op.key, op.value);
     }
   }
 }

@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
-import { readUint32, uint32, utf8 } from '../base/bytes.ts';
+import { readUint32, uint32 } from '../base/bytes.ts';
 import { FormatError } from '../base/cbor.ts';
-import { crc32c } from '../base/crc32c.ts';
+import { crc32c, crc32cOfText } from '../base/crc32c.ts';
 
 /**
  * How every record stands in the store: `version ‖ payload ‖ check`. The version is one byte. The check is the CRC-32C of
@@ -50,7 +50,7 @@ export function seal(key: string, version: number, payload: Uint8Array): Uint8Ar
   record[0] = version;
   record.set(payload, 1);
   const end = record.length - CHECK_BYTES;
-  record.set(uint32(crc32c(record.subarray(0, end), crc32c(utf8(key)))), end);
+  record.set(uint32(crc32c(record.subarray(0, end), crc32cOfText(key))), end);
   return record;
 }
 
@@ -61,7 +61,7 @@ export function seal(key: string, version: number, payload: Uint8Array): Uint8Ar
 export function unseal(key: string, record: Uint8Array, newest = 1): Unsealed {
   if (record.length < ENVELOPE_BYTES) throw new RecordError('TRUNCATED', key);
   const end = record.length - CHECK_BYTES;
-  if (crc32c(record.subarray(0, end), crc32c(utf8(key))) !== readUint32(record, end)) {
+  if (crc32c(record.subarray(0, end), crc32cOfText(key)) !== readUint32(record, end)) {
     throw new RecordError('CHECKSUM', key);
   }
   const version = record[0] as number;

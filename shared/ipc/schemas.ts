@@ -65,7 +65,7 @@ const writing = { ...inGroup, ...withTimeout, wait, writer: v.exactOptional(name
 
 const nothing: Schema<Record<string, never>> = v.strictObject({});
 const groupParams: Schema<InGroup> = v.strictObject(inGroup);
-const createParams: Schema<CreateParams> = v.strictObject({ title: named });
+const createParams: Schema<CreateParams> = v.strictObject({ title: short });
 const inviteParams: Schema<InviteParams> = v.strictObject({
   ...inGroup,
   ...withTimeout,

@@ -133,6 +133,8 @@ export class Replica implements Application {
   #changes: Change[] = [];
   #members: readonly PeerId[] = [];
   #met: readonly PeerId[] = [];
+  /** The configurations of the window, by name. */
+  #window: readonly Slot[] = [];
   #paused: UpdateNeeded | null = null;
   #forked = false;
   #lastNote = '';
@@ -558,7 +560,11 @@ export class Replica implements Application {
   }
 
   turnApplied(): void {
-    if (this.#changes.some((c) => c.type === 'member' || c.type === 'session')) this.#updateMembers();
+    const window = this.#core.window().map((inForce) => inForce.slot);
+    const isSameWindow = window.length === this.#window.length && window.every((at, i) => at === this.#window[i]);
+    this.#window = window;
+    // Also where only the configurations moved: a voter that is no member any more is reached as long as it votes.
+    if (!isSameWindow || this.#changes.some((c) => c.type === 'member' || c.type === 'session')) this.#updateMembers();
     const { applied } = this;
     const due = this.#reached.filter(({ at }) => at <= applied);
     if (due.length > 0) {

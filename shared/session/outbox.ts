@@ -266,6 +266,14 @@ export class Outbox {
     return this.#walk(reader, entry).tip;
   }
 
+  /** The text with which an own pending command creates the entry; null where none does. */
+  pendingCreation(entry: EntryId): string | null {
+    for (const item of this.#itemsOf.get(entry) ?? []) {
+      for (const { body } of placedBodies(item.body)) if (body.kind === 'create') return body.text;
+    }
+    return null;
+  }
+
   /** Signs all that was added since the last cut. The runs may be sent once the operations are on the disk. */
   cut(signer: Signer): Cut {
     const runs: Run[] = [];

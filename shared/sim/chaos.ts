@@ -1,11 +1,11 @@
 import type { Random } from '../base/random.ts';
 import { count } from '../consensus/configuration.ts';
 import type { Outgoing } from '../replica/replica.ts';
-import { acceptorName, type Choices } from './choices.ts';
+import { acceptorName, ballotName, type Choices } from './choices.ts';
 import type { Links } from './links.ts';
 import type { SimNode } from './node.ts';
 import { type People, write } from './people.ts';
-import type { FaultKind, Plan, Step, Trigger } from './plan.ts';
+import type { FaultKind, Occasion, Plan, Step, Trigger } from './plan.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export interface ChaosInit {
@@ -19,12 +19,20 @@ export interface ChaosInit {
   readonly note: (line: string) => void;
 }
 
+const EARLY_ACCEPTS = 3;
+const FORMING_MS_MAX = 4000;
+
 /** Breaks things: by chance, just as a message leaves, and between the steps of a turn. */
 export class Chaos {
   readonly faults: Record<string, number> = {};
   readonly expelled = new Set<SimNode>();
   readonly #init: ChaosInit;
-  readonly #triggers = new Map<string, Trigger[]>();
+  readonly #triggers = new Map<Occasion, Trigger[]>();
+  /** Accepts that left, by ballot. */
+  readonly #proposals = new Map<string, number>();
+  #struckMs = 0;
+  #ledBefore: SimNode | null = null;
+  #begun = false;
   #over = false;
   #healPlanned = false;
 
@@ -36,23 +44,44 @@ export class Chaos {
   }
 
   begin(): void {
-    this.#init.scheduler.after(this.#init.plan.firstFaultMs, () => this.#next());
+    const { scheduler, plan, nodes } = this.#init;
+    const isFormed = this.#init.choices().newest.configuration.voters.length >= Math.min(plan.voters, nodes.length);
+    if (plan.formsInPeace && !isFormed && scheduler.nowMs < FORMING_MS_MAX)
+      return scheduler.after(100, () => this.begin());
+    this.#begun = true;
+    this.#init.note('-- let there be chaos');
+    this.#next(plan.hard, plan.hardEveryMs);
+    this.#next(plan.soft, plan.softEveryMs);
+    if (plan.rollingIsolation) scheduler.after(plan.softEveryMs, () => this.#roll());
+  }
+
+  /** One leader after the other is cut off in the middle of its work, and the one before comes back. */
+  #roll(): void {
+    if (this.#over) return;
+    const { random, scheduler, people, nodes } = this.#init;
+    const leader = this.#leader();
+    people.flurry(leader, 3 + random.below(8));
+    scheduler.after(random.number() * (20 + this.#roundTripMs), () => {
+      if (!this.#over) this.#isolate(leader, random.chance(0.5) ? random.pick(nodes) : null);
+    });
+    scheduler.after(1800 + random.number() * 2000, () => this.#roll());
   }
 
   end(): void {
     this.#over = true;
   }
 
-  #next(): void {
-    if (this.#over) return;
-    const { random, plan, scheduler } = this.#init;
-    const kind = this.#draw();
-    if (kind !== null) this.#break(kind);
-    scheduler.after(random.number() * 2 * plan.faultEveryMs, () => this.#next());
+  #next(faults: ReadonlyMap<FaultKind, number>, everyMs: number): void {
+    const { random, scheduler } = this.#init;
+    scheduler.after(random.number() * 2 * everyMs, () => {
+      if (this.#over) return;
+      const kind = this.#draw(faults);
+      if (kind !== null) this.#break(kind);
+      this.#next(faults, everyMs);
+    });
   }
 
-  #draw(): FaultKind | null {
-    const { faults } = this.#init.plan;
+  #draw(faults: ReadonlyMap<FaultKind, number>): FaultKind | null {
     let sum = 0;
     for (const weight of faults.values()) sum += weight;
     let at = this.#init.random.number() * sum;
@@ -73,22 +102,23 @@ export class Chaos {
         for (const each of nodes) if (random.chance(0.6)) this.#crash(each);
         return;
       case 'partition': {
+        if (this.#healPlanned) return;
         const left = nodes.map((n) => n.index).filter(() => random.chance(0.5));
         const right = nodes.map((n) => n.index).filter((i) => !left.includes(i));
         return this.#split([left, right]);
       }
       case 'isolated leader':
+        if (this.#healPlanned) return;
         return this.#isolate(this.#leader(), random.chance(0.5) ? random.pick(nodes) : null);
       case 'one-way cut':
         for (let i = 0; i < 2; i++) links.cut(random.below(nodes.length), random.below(nodes.length));
+        this.#planHeal();
         return this.#fault(kind, '');
       case 'clog': {
         const to = random.below(nodes.length);
-        links.clog(node.index, to, scheduler.nowMs + 300 + random.number() * 4000);
+        links.clog(node.index, to, scheduler.nowMs + random.number() * random.pick([300, 1200, 5000]));
         return this.#fault(kind, `n${node.index} > n${to}`);
       }
-      case 'heal':
-        return this.#heal();
       case 'hand-over':
         return this.#handOver();
       case 'role change':
@@ -106,7 +136,7 @@ export class Chaos {
         return node.pause(50 + random.number() * random.pick([500, 4000]));
       case 'slow disk': {
         const forMs = 200 + random.number() * 3000;
-        node.slownessMs = random.pick([60, 400, 3000]);
+        node.slownessMs = random.pick([20, 60, 60, 400, 3000]);
         scheduler.after(forMs, () => {
           node.slownessMs = 0;
         });
@@ -119,23 +149,81 @@ export class Chaos {
     }
   }
 
-  /** As a message leaves `from`, before it does or a moment later. True: it never left. */
-  leaves(from: SimNode, out: Outgoing): boolean {
-    if (this.#over) return false;
-    const triggers = this.#triggers.get(out.message.type);
-    if (triggers === undefined) return false;
+  /** As a message leaves `from`, before it does or a moment later. Says how much later it is to arrive; never, where it is lost. */
+  leaves(from: SimNode, out: Outgoing): number {
+    if (this.#over || !this.#begun) return 0;
+    const triggers = this.#triggers.get(this.#occasionOf(out));
+    if (triggers === undefined) return 0;
     const { random, scheduler } = this.#init;
-    let swallowed = false;
+    let lateMs = 0;
     for (const trigger of triggers) {
-      if (!random.chance(trigger.chance)) continue;
+      if (!random.chance(trigger.chance) || !this.#mayStrike()) continue;
       const to = this.#init.nodes.find((n) => n.peer === out.to[random.below(out.to.length)]) ?? from;
+      if (trigger.kind === 'late witness') {
+        lateMs = 1500 + random.number() * 3500;
+        this.#fault(trigger.kind, `${from.name} to ${to.name}`);
+        scheduler.after(0, () => this.#lateWitness(from, to));
+        continue;
+      }
       const isNow = random.chance(0.5);
       // A node can't die in the middle of its own turn here: its last words are lost instead.
-      if (isNow && trigger.kind === 'sender dies') swallowed = true;
-      if (isNow && trigger.kind.startsWith('sender ') && !swallowed) this.#pull(trigger, from, to);
-      else scheduler.after(isNow ? 0 : random.number() * 5, () => this.#pull(trigger, from, to));
+      if (isNow && trigger.kind === 'sender dies') lateMs = Number.POSITIVE_INFINITY;
+      else if (isNow && trigger.kind.startsWith('sender ')) {
+        this.#pull(trigger, from, to);
+        continue;
+      }
+      scheduler.after(isNow ? 0 : random.number() * this.#roundTripMs, () => this.#pull(trigger, from, to));
     }
-    return swallowed;
+    return lateMs;
+  }
+
+  /** A follower is cut off just after it accepted, its word is on the way for seconds, and meanwhile its leader starts anew. */
+  #lateWitness(follower: SimNode, leader: SimNode): void {
+    if (this.#over) return;
+    const { random, scheduler, nodes } = this.#init;
+    this.#isolate(follower, null);
+    const slow = random.pick(nodes);
+    slow.slownessMs = random.pick([30, 200, 400]);
+    scheduler.after(5000, () => {
+      slow.slownessMs = 0;
+    });
+    if (random.chance(0.4)) return this.#crash(leader);
+    leader.replica?.handOver(null);
+    leader.pump();
+    this.#bringBack(leader, 12);
+  }
+
+  /** Whoever leads is asked to hand over to `node`, until it leads. */
+  #bringBack(node: SimNode, tries: number): void {
+    this.#init.scheduler.after(250, () => {
+      const leader = this.#init.nodes.find((n) => n.replica?.inspect().leads);
+      if (this.#over || tries === 0 || leader === node) return;
+      leader?.replica?.handOver(node.peer);
+      leader?.pump();
+      this.#bringBack(node, tries - 1);
+    });
+  }
+
+  /** Blows at chosen moments keep their distance: an election takes two seconds, and without leaders nothing can go wrong. */
+  #mayStrike(): boolean {
+    const { nowMs } = this.#init.scheduler;
+    if (nowMs - this.#struckMs < this.#init.plan.blowEveryMs) return false;
+    this.#struckMs = nowMs;
+    return true;
+  }
+
+  /** A leader's first proposals are the ones that meet what others proposed before it. */
+  #occasionOf({ message }: Outgoing): Occasion {
+    if (message.type !== 'accept') return message.type;
+    const name = ballotName(message.ballot);
+    const proposals = (this.#proposals.get(name) ?? 0) + 1;
+    this.#proposals.set(name, proposals);
+    return proposals <= EARLY_ACCEPTS ? 'early accept' : 'accept';
+  }
+
+  get #roundTripMs(): number {
+    const { links, disk } = this.#init.plan;
+    return 2 * links.delayMaxMs + disk.batchMaxMs + 2;
   }
 
   #pull({ kind, on }: Trigger, from: SimNode, to: SimNode): void {
@@ -154,12 +242,14 @@ export class Chaos {
         return this.#isolate(to, null);
       case 'hand-over':
         return this.#handOver();
+      case 'late witness':
+        return this.#lateWitness(from, to);
     }
   }
 
   reached(node: SimNode, step: Step): void {
     const chance = this.#init.plan.deadlySteps[step];
-    if (chance === 0 || this.#over || !this.#init.random.chance(chance)) return;
+    if (chance === 0 || this.#over || !this.#begun || !this.#init.random.chance(chance) || !this.#mayStrike()) return;
     this.#fault(`death after ${step}`, node.name);
     this.#crash(node);
   }
@@ -186,6 +276,7 @@ export class Chaos {
 
   /** `node` hears nobody but `company`, for a while. */
   #isolate(node: SimNode, company: SimNode | null): void {
+    this.#init.people.flurry(node, 4);
     const alone = [node.index, ...(company && company !== node ? [company.index] : [])];
     this.#split([alone, this.#init.nodes.map((n) => n.index).filter((i) => !alone.includes(i))]);
   }
@@ -195,7 +286,7 @@ export class Chaos {
     if (this.#healPlanned) return;
     const { random, scheduler } = this.#init;
     this.#healPlanned = true;
-    scheduler.after(random.number() * random.pick([500, 3000, 6000]), () => {
+    scheduler.after(random.pick([300, 2000, 2000]) + random.number() * 3000, () => {
       this.#healPlanned = false;
       if (!this.#over) this.#heal();
     });
@@ -212,7 +303,8 @@ export class Chaos {
     const { random, nodes } = this.#init;
     const leader = nodes.find((n) => n.replica?.inspect().leads);
     if (!leader?.replica) return;
-    const to = random.chance(0.8) ? random.pick(nodes) : null;
+    const to = random.chance(0.4) ? this.#ledBefore : random.chance(0.7) ? random.pick(nodes) : null;
+    this.#ledBefore = leader;
     leader.replica.handOver(to?.peer ?? null);
     leader.pump();
     this.#fault('hand-over', `${leader.name} to ${to?.name ?? 'anybody'}`);

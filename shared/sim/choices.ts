@@ -85,6 +85,16 @@ export class Choices {
     return list;
   }
 
+  /** How hard it was made for them: slots that more than one ballot, and more than one value, was proposed in; ballots in all. */
+  get contest(): { readonly ballots: number; readonly slotsAgain: number; readonly slotsContested: number } {
+    const all = [...this.#slots.values()].map(({ ballots }) => [...ballots.values()]);
+    return {
+      ballots: new Set(all.flat().map((b) => ballotName(b.ballot))).size,
+      slotsAgain: all.filter((ballots) => ballots.length > 1).length,
+      slotsContested: all.filter((ballots) => new Set(ballots.map((b) => b.value)).size > 1).length,
+    };
+  }
+
   /** A value leaves in an Accept, or reaches a disk. */
   proposed(at: number, ballot: Ballot, value: string, bytes: Uint8Array): Ballots {
     const slots = this.#slotsAt(at);

@@ -9,6 +9,8 @@ export interface LinkFaults {
   /** Frames take between these, so that they overtake each other. */
   delayMinMs: number;
   delayMaxMs: number;
+  /** A cut takes along what is on its way. */
+  dropsUnderWay: boolean;
   /** 0 … 1 per frame: it takes up to `straggleMaxMs`, and so arrives in a later reign. */
   straggle: number;
   straggleMaxMs: number;
@@ -91,7 +93,11 @@ export class Links {
       copies = 2;
       this.counts.duplicated++;
     }
-    for (let i = 0; i < copies; i++) this.#scheduler.after(this.#delayMs(direction(from, to), type), deliver);
+    const arrive = (): void => {
+      if (this.faults.dropsUnderWay && this.isCut(from, to)) this.counts.cut++;
+      else deliver();
+    };
+    for (let i = 0; i < copies; i++) this.#scheduler.after(this.#delayMs(direction(from, to), type), arrive);
   }
 
   #delayMs(along: number, type: string): number {

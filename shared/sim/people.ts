@@ -66,20 +66,20 @@ export class People {
       const burst = random.chance(0.1) ? 6 : 1;
       for (let i = 0; i < burst; i++) this.#act(node, replica);
       node.pump();
-      if (random.chance(plan.flurries)) this.#flurry(node, 6);
+      if (random.chance(plan.flurries)) this.flurry(node, 6);
     }
     scheduler.after(random.number() * 2 * plan.workEveryMs, () => this.#work());
   }
 
   /** Commands shortly after one another, so that several slots with them are in flight at once. */
-  #flurry(node: SimNode, left: number): void {
+  flurry(node: SimNode, left: number): void {
     const { random, scheduler } = this.#init;
-    scheduler.after(random.number() * 30, () => {
+    scheduler.after(random.number() * 20, () => {
       const { replica } = node;
       if (this.#resting || replica === null || node.isPaused || !mayWrite(node, replica)) return;
       this.#act(node, replica);
       node.pump();
-      if (left > 1) this.#flurry(node, left - 1);
+      if (left > 1) this.flurry(node, left - 1);
     });
   }
 

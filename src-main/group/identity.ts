@@ -4,9 +4,9 @@ import { asArray, asBytes, asInteger, type Cbor, decodeCbor, encodeCbor } from '
 import { crc32c } from '../../shared/base/crc32c.ts';
 import type { RandomBytes, Signer } from '../../shared/base/crypto.ts';
 import { type PeerId, peerFromKey } from '../../shared/base/ids.ts';
-import { type DataDir, dataDir, listGroups } from './data-dir.ts';
+import { type DataDir, dataDir, listGroups, makeDirectory } from './data-dir.ts';
 import { platformRandom, SEED_BYTES, signerFromSeed } from './keys.ts';
-import { DIR_MODE, FILE_MODE, writePrivateFile } from './private-file.ts';
+import { FILE_MODE, writePrivateFile } from './private-file.ts';
 import { SetupError, setupErrorFor, systemCode } from './setup-error.ts';
 
 /** Who this installation is: one Ed25519 key, for libp2p and for every signed command. */

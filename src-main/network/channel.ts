@@ -11,6 +11,8 @@ import { readFrames, streamSource } from './stream-frames.ts';
 
 /** From the connection's end to its last stream's opening. Milliseconds. */
 const HANDSHAKE_MS = 10_000;
+/** For what was sent to leave at the end. Milliseconds. */
+const HANG_UP_MS = 2_000;
 
 /** Why a channel ended. */
 export type CloseReason = 'closed' | 'cut' | 'silent' | 'misbehaved';
@@ -165,9 +167,29 @@ export class Channel {
     this.#queue?.close();
     this.#heartbeat.end();
     // What was said last (a reject) still goes out: abort would overtake it.
-    if (reason === 'closed') this.#ended = this.connection.close().catch((error) => this.connection.abort(error));
+    if (reason === 'closed') this.#ended = this.#hangUp();
     else this.connection.abort(new Error(message));
     this.#host.onClosed(this, reason, message);
+  }
+
+  /**
+   * What was sent still leaves. The pulse ends last, for its end is the end of all; and the other side closes the connection, as
+   * a socket that is closed while something still comes in is reset, and a reset discards what the other side has not read yet.
+   */
+  async #hangUp(): Promise<void> {
+    const limit = { signal: AbortSignal.timeout(HANG_UP_MS) };
+    try {
+      if (this.#pulse?.remoteWriteStatus === 'writable' && this.connection.status === 'open') {
+        const gone = new Promise((resolve) => this.connection.addEventListener('close', resolve));
+        const late = new Promise((resolve) => limit.signal.addEventListener('abort', resolve));
+        await Promise.all([...this.#streams.values()].map((stream) => stream.close(limit)));
+        await this.#pulse.close(limit);
+        await Promise.race([gone, late]);
+      }
+      await this.connection.close();
+    } catch (error) {
+      this.connection.abort(error as Error);
+    }
   }
 
   #open(protocol: string, then: (stream: Stream) => void): void {
@@ -214,7 +236,10 @@ export class Channel {
   #closeWith(stream: Stream): void {
     const end = (): void => this.close('closed', 'a stream closed');
     stream.addEventListener('close', end);
-    stream.addEventListener('remoteCloseWrite', end);
+    stream.addEventListener('remoteCloseWrite', () => {
+      if (stream === this.#pulse) end();
+      else setTimeout(end, HANG_UP_MS).unref(); // the other streams may have more to say
+    });
     if (stream.status !== 'open' || stream.remoteWriteStatus !== 'writable') queueMicrotask(end);
   }
 

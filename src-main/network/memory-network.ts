@@ -14,6 +14,8 @@ import {
 import { checkFrameSize } from './send-queue.ts';
 
 const FIRST_PORT = 20_001;
+/** Turns of the loop that a stopping network waits for its queues. */
+const FLUSH_TURNS_MAX = 1_000;
 // Taken when the module loads: tests that put a false clock in its place still get their frames.
 const soon = setImmediate;
 
@@ -204,10 +206,17 @@ class MemoryNetwork implements Network {
     this.#stopped = true;
     this.#hub.remove(this.#address);
     this.setJoinDoor(null);
-    // What was sent last still leaves: one turn for the queue, one for the wire.
-    for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => soon(resolve));
+    await this.#flush();
     for (const pipe of [...this.#pipes.values()]) pipe.close();
     this.#members.clear();
+  }
+
+  /** What was sent last still leaves, unless a reader is stuck. */
+  async #flush(): Promise<void> {
+    const isBusy = (): boolean => [...this.#pipes.values()].some((pipe) => pipe.totalBytes > 0);
+    for (let turn = 0; turn < FLUSH_TURNS_MAX && isBusy(); turn++) await new Promise((resolve) => soon(resolve));
+    // One turn more for the wire, one for who waits on it.
+    for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => soon(resolve));
   }
 
   /** For the hub: closes what may not be, and connects what may. */

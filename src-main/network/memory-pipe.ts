@@ -114,6 +114,11 @@ export class MemoryPipe {
     return !this.#isClosed && this.#queue.push(purpose, frame);
   }
 
+  /** Waiting to leave, over all purposes. */
+  get totalBytes(): number {
+    return this.#queue.bytes;
+  }
+
   queuedBytes(purpose: Purpose): number {
     return this.#queue.bytesOf(purpose);
   }

@@ -1,6 +1,7 @@
 import type { Stream } from '@libp2p/interface';
 import { FormatError } from '../../shared/base/cbor.ts';
 import { FrameDecoder, FrameError } from './framing.ts';
+import { quietWindow } from './quiet-window.ts';
 
 interface FrameReader {
   readonly bodyBytesMax: number;
@@ -14,6 +15,7 @@ interface FrameReader {
 
 /** Reads a stream from now on. Call it in the turn in which the stream is handed over. */
 export function readFrames(stream: Stream, reader: FrameReader): void {
+  quietWindow(stream);
   const decoder = new FrameDecoder(reader.bodyBytesMax);
   let bad = false;
   stream.addEventListener('message', ({ data }) => {

@@ -241,11 +241,17 @@ class Connection {
   /** Asks the source for the next item only once the socket took the ones before. */
   async #stream(id: number, items: AsyncIterable<unknown>, signal: AbortSignal): Promise<void> {
     for await (const event of items) {
+      // Looked at before too: many streams of one slow client must not each add an item at once.
+      while (this.#isFull && !signal.aborted) await this.#nextDrain();
       if (signal.aborted) return;
       this.#send({ id, event });
-      while (this.#socket.writableNeedDrain && !signal.aborted) await this.#nextDrain();
+      while (this.#isFull && !signal.aborted) await this.#nextDrain();
       if (signal.aborted) return;
     }
+  }
+
+  get #isFull(): boolean {
+    return this.#socket.writableNeedDrain;
   }
 
   #failure(id: number, error: unknown, signal: AbortSignal): object {

@@ -16,6 +16,7 @@ import { StoreError } from '../../shared/driver/store.ts';
 import type { GroupName, JoinEvent, PeerService } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { decodeEnvelope, type Envelope } from '../../shared/wire/envelope.ts';
+import { type Hello, KNOWN_MAX } from '../../shared/wire/session-messages.ts';
 import { dataDir, listGroups, prepareDataDir } from '../group/data-dir.ts';
 import { loadOrCreateIdentity } from '../group/identity.ts';
 import type { JoinHost } from '../group/join-host.ts';
@@ -130,8 +131,10 @@ class RunningPeer implements Peer {
     const place = await prepareDataDir(dir);
     this.#identity = await loadOrCreateIdentity(dir);
     if (name !== undefined) {
-      if (nameProblem(name) !== null)
-        throw new PeerError('TEXT_BAD', `A machine can't be called ${JSON.stringify(name)}.`);
+      const problem = nameProblem(name);
+      if (problem !== null) {
+        throw new PeerError(problem, 'A machine needs a name of at most 200 bytes without control characters.');
+      }
       await this.#local.setName(name);
     }
     this.#name = this.#local.name() ?? (hostname() || 'a machine');
@@ -241,16 +244,39 @@ class RunningPeer implements Peer {
     for (const host of this.#hosts.values()) {
       if (!host.isPeer(peer)) continue;
       host.connection(peer, connected);
-      if (connected) {
-        host.replica.say(peer, {
-          type: 'hello',
-          addresses: this.#ownAddresses().slice(0, 16),
-          levelMax: LEVEL,
-          version: VERSION,
-        });
-        host.wake();
-      }
+      if (connected) this.#sayHello(host, peer);
     }
+  }
+
+  #sayHello(host: GroupHost, peer: PeerId): void {
+    const others = host.replica.peers.filter((each) => each !== peer);
+    const known = others.map((each) => ({ peer: each, addresses: this.#local.addresses(each) }));
+    host.replica.say(peer, {
+      type: 'hello',
+      addresses: this.#ownAddresses().slice(0, 16),
+      levelMax: LEVEL,
+      version: VERSION,
+      known: known.filter(({ addresses }) => addresses.length > 0).slice(0, KNOWN_MAX),
+    });
+    host.wake();
+  }
+
+  /** Where `from` listens now, and where it knows others to be; what is new of its own is passed on, so that all find all. */
+  async #onHello(host: () => GroupHost | undefined, from: PeerId, hello: Hello): Promise<void> {
+    const before = this.#local.addresses(from);
+    const isNew = hello.addresses.some((address) => !before.includes(address));
+    if (hello.addresses.length > 0) await this.#local.rememberAddresses(from, hello.addresses);
+    for (const { peer, addresses } of hello.known) {
+      const had = this.#local.addresses(peer);
+      const fresh = addresses.filter((address) => !had.includes(address));
+      if (peer === this.peer || fresh.length === 0 || this.#net.isConnected(peer)) continue;
+      if (host()?.isPeer(peer)) await this.#local.rememberAddresses(peer, fresh);
+    }
+    this.#updateMembers();
+    const group = host();
+    if (!isNew || group === undefined) return;
+    for (const peer of group.replica.peers)
+      if (peer !== from && this.#net.isConnected(peer)) this.#sayHello(group, peer);
   }
 
   #ownAddresses(): readonly string[] {
@@ -293,15 +319,17 @@ class RunningPeer implements Peer {
       events: {
         onPeers: () => this.#updateMembers(),
         onHello: (from, hello) => {
-          void this.#local
-            .rememberAddresses(from, hello.addresses)
-            .then(() => this.#updateMembers())
-            .catch(() => undefined);
+          this.#onHello(() => this.#hosts.get(group), from, hello).catch((error: unknown) =>
+            this.#log('warn', 'addresses could not be remembered', { error: String(error) }),
+          );
         },
       },
       onFatal: (error) => void this.#end(storeFailure(error)),
     });
     this.#hosts.set(host.group, host);
+    host.watch((changes) => {
+      if (changes.some((c) => c.type === 'invitation' || c.type === 'member')) this.#tendDoor();
+    });
     const met = this.#local.get(metKey(host.group));
     if (Array.isArray(met)) host.replica.meet(met.map((peer) => parsePeerId(String(peer))));
     this.#updateMembers();

@@ -85,7 +85,9 @@ function lineAt(host: GroupHost, at: number): LogLine | null {
 function pendingLines(host: GroupHost, network: Network): PendingLine[] {
   const { replica } = host;
   const why = whyNot(host, network);
-  return replica.outbox.pendingView(replica.reader).map((view) => ({
+  // An entry that several commands wait for is shown once, as the last of them leaves it.
+  const lastOf = new Map(replica.outbox.pendingView(replica.reader).map((view) => [view.id, view]));
+  return [...lastOf.values()].map((view) => ({
     id: view.id,
     author: view.author,
     name: view.name,

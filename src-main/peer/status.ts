@@ -1,4 +1,5 @@
 import { toHex } from '../../shared/base/bytes.ts';
+import type { Configuration } from '../../shared/consensus/configuration.ts';
 import type { GroupStatus, MemberStatus, PeerStatus, Role } from '../../shared/ipc/contract.ts';
 import type { Network } from '../network/network.ts';
 import type { GroupHost } from './group-host.ts';
@@ -13,7 +14,7 @@ function groupStatus(host: GroupHost, network: Network): GroupStatus {
   const { reader } = replica;
   const view = replica.inspect();
   const why = whyNot(host, network);
-  const { voters, q1, q2 } = view.configuration.configuration;
+  const { voters, q1, q2 } = governing(host);
   const ballot = view.ballot ?? view.promised;
   return {
     group: host.group,
@@ -59,8 +60,14 @@ export function members(host: GroupHost, network: Network): MemberStatus[] {
   });
 }
 
-/** By the configuration in force, not by what was asked for. */
+/** What decides about the next slot. A newer one may be on its way to force. */
+function governing(host: GroupHost): Configuration {
+  const { window, configuration } = host.replica.inspect();
+  return (window[0] ?? configuration).configuration;
+}
+
+/** By the configuration that governs now, not by what was asked for. */
 export function roleOf(host: GroupHost, peer: string): Role {
-  const voter = host.replica.inspect().configuration.configuration.voters.find((v) => v.peer === peer);
+  const voter = governing(host).voters.find((v) => v.peer === peer);
   return voter === undefined ? 'learner' : voter.witness ? 'witness' : 'voter';
 }

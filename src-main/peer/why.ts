@@ -40,15 +40,21 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
     };
   }
   const view = replica.inspect();
-  const { voters, q1, q2 } = view.configuration.configuration;
-  if (view.leader !== null && (view.leads || network.isConnected(view.leader))) return null;
-  const away = voters.filter((v) => v.peer !== replica.self && !network.isConnected(v.peer)).map((v) => v.peer);
-  const isVoter = voters.some((v) => v.peer === replica.self);
-  const here = voters.length - away.length;
-  const needed = Math.max(q1, q2);
-  if (here >= needed) {
-    return { code: 'NO_LEADER', text: `${here} of ${voters.length} voters are here and are choosing who leads.` };
+  const here = (peer: PeerId): boolean => peer === replica.self || network.isConnected(peer);
+  // While a change of voters is under way, quorums of the old and of the new ones are needed.
+  const short = view.window
+    .map(({ configuration: { voters, q1, q2 } }) => ({ voters, needed: Math.max(q1, q2) }))
+    .find(({ voters, needed }) => voters.filter((v) => here(v.peer)).length < needed);
+  const leads = view.leads && short === undefined;
+  if (leads || (!view.leads && view.leader !== null && network.isConnected(view.leader))) return null;
+  if (short === undefined) {
+    const { voters } = view.configuration.configuration;
+    const count = voters.filter((v) => here(v.peer)).length;
+    return { code: 'NO_LEADER', text: `${count} of ${voters.length} voters are here and are choosing who leads.` };
   }
+  const { voters, needed } = short;
+  const away = voters.filter((v) => !here(v.peer)).map((v) => v.peer);
+  const isVoter = voters.some((v) => v.peer === replica.self);
   const text = `Needs ${needed} of ${voters.length} voters; ${unreachable(host, network, away)}. What is written here is kept and gets its place later.`;
   const alone = !replica.peers.some((peer) => network.isConnected(peer));
   return { code: alone && isVoter ? 'ALONE' : 'NO_QUORUM', text };

@@ -1,9 +1,12 @@
+import { utf8 } from '../../shared/base/bytes.ts';
 import type { EntryId } from '../../shared/base/ids.ts';
 import {
   type Body,
   isRefused,
+  KEY_MAX_BYTES,
   keyedEntryId,
   LEVEL,
+  nameProblem,
   normalizeText,
   type Refused,
   type Took,
@@ -130,17 +133,36 @@ export async function append(
   network: Network,
   params: Wish & { readonly text: string; readonly key?: string; readonly writer?: string },
 ): Promise<Appended> {
-  const created = params.key === undefined || !isThere(host, params.key);
-  const body: Body = { kind: 'create', key: params.key ?? null, text: normalizeText(params.text) };
+  checkNames(params);
+  const text = normalizeText(params.text);
+  const before = params.key === undefined ? null : firstText(host, params.key);
+  if (before !== null && before !== text) throw refusedAtOnce({ refused: 'KEY_REUSED', detail: 'another text' });
+  const created = before === null;
+  const body: Body = { kind: 'create', key: params.key ?? null, text };
   const come = await write(host, params, (outcomes) => host.replica.write(body, said(host, params.writer), outcomes));
   const { took: _took, ...written } = answer(host, network, come, params.wait);
   return { ...written, created };
 }
 
-/** The key's entry is agreed, or one's own and pending. */
-function isThere({ replica }: GroupHost, key: string): boolean {
+/** The text with which the key's entry was created, agreed or pending; null where there is none. */
+function firstText({ replica }: GroupHost, key: string): string | null {
   const id = keyedEntryId(replica.group, replica.self, key);
-  return replica.outbox.current(replica.reader, id) !== undefined;
+  return replica.reader.revision(id, 1)?.text ?? replica.outbox.pendingCreation(id);
+}
+
+/** What no peer would take, said in words before anything is written. */
+function checkNames({ writer, key }: { readonly writer?: string; readonly key?: string }): void {
+  const problem = writer === undefined || writer === '' ? null : nameProblem(writer);
+  if (problem !== null) {
+    throw new PeerError(
+      problem,
+      "A writer's name has at most 200 bytes and no control characters. Nothing was written.",
+    );
+  }
+  if (key !== undefined && (key === '' || utf8(key).length > KEY_MAX_BYTES)) {
+    const code = key === '' ? 'TEXT_EMPTY' : 'TEXT_TOO_LONG';
+    throw new PeerError(code, `A key has 1 to ${KEY_MAX_BYTES} bytes. Nothing was written.`);
+  }
 }
 
 export async function edit(
@@ -166,9 +188,10 @@ export async function change(
 async function revise(
   host: GroupHost,
   network: Network,
-  params: Wish & { readonly id: EntryId },
+  params: Wish & { readonly id: EntryId; readonly writer?: string },
   give: (outcomes: Outcomes) => Pending | Refused,
 ): Promise<WrittenRevision> {
+  checkNames(params);
   const { replica } = host;
   const come = await write(host, params, give);
   const { took, ...written } = answer(host, network, come, params.wait);

@@ -65,6 +65,21 @@ describe('a barrier', () => {
     expect(lab.host('B').barriers[0]?.slot).toBeGreaterThan(1);
   });
 
+  test('whose question or answer was lost is asked again', () => {
+    for (const type of ['barrier', 'barrier-reached']) {
+      const lab = new Lab({ voters: 'ABC' });
+      lab.elect('A');
+      lab.tick(10);
+      lab.loses = (e) => e.message.type === type;
+      lab.barrier('B', 7);
+      lab.settle();
+      expect(lab.host('B').barriers).toEqual([]);
+      lab.loses = () => false;
+      lab.tick(12);
+      expect(lab.host('B').barriers).toHaveLength(1);
+    }
+  });
+
   test('asked of a leader without its first commit waits for one', () => {
     const lab = new Lab({ voters: 'ABC' });
     lab.tick(10);

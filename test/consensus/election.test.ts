@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { slot } from '../../shared/base/ids.ts';
 import { Random } from '../../shared/base/random.ts';
 import { BACKOFF_TICKS, STALL_TICKS, SUSPICION_TICKS } from '../../shared/consensus/constants.ts';
 import { Lab } from './lab.ts';
@@ -191,6 +192,24 @@ describe('partitions of the Omni-Paxos paper', () => {
   });
 });
 
+test('one that lacks what others hold catches up before it tries', () => {
+  // B, the second to draw, waits longest; C would be first.
+  let draws = 0;
+  const lab = new Lab({ voters: 'ABC', random: () => (++draws === 2 ? 0.99 : 0) });
+  lab.elect('A');
+  lab.cut('A-C');
+  lab.propose('A', 'x');
+  lab.settle();
+  // C can hear that B holds more, but gets nothing of it for now.
+  lab.onServe = (_, m) => (m.from > 1 ? null : m);
+  lab.tick(4);
+  lab.crash('A');
+  lab.heal();
+  lab.tickUntil(() => lab.leaders.length > 0, FAILOVER_TICKS);
+  expect(lab.leaders).toEqual(['B']);
+  expect(lab.log.filter((line) => /^C>. prepare/.test(line))).toEqual([]);
+});
+
 describe('links that work one way', () => {
   test('from the leader only: it hears nobody, steps down, and another one leads', () => {
     const lab = group('ABC');
@@ -204,6 +223,17 @@ describe('links that work one way', () => {
     lab.elect('A');
     lab.cut('A>BC');
     expectLeader(lab, 'BC', 'BC');
+  });
+
+  test('are none: who is not heard neither leads nor tries to', () => {
+    const lab = group('AB');
+    lab.elect('A');
+    lab.cut('A>B');
+    lab.tick(2 * SUSPICION_TICKS + 2);
+    expect(lab.leaders).toEqual([]);
+    const before = lab.log.length;
+    lab.tick(300);
+    expect(lab.log.slice(before).filter((line) => / prepare /.test(line))).toEqual([]);
   });
 
   test('between two followers do no harm', () => {
@@ -449,16 +479,36 @@ describe('handing over', () => {
     const lab = group('ABC');
     lab.elect('A');
     lab.tick(4);
-    // B stops hearing A, which A learns from B's next heartbeat; something stays in flight meanwhile.
-    lab.cut('A>B');
-    lab.tick(SUSPICION_TICKS - 2);
+    // B is gone, which A notices only in the middle of handing over to it; something stays in flight meanwhile.
+    lab.crash('B');
+    lab.tick(SUSPICION_TICKS - 8);
     lab.loses = (e) => e.message.type === 'accepted';
     lab.propose('A', 'x');
     lab.input('A', { type: 'hand-over', to: peerOf('B') });
-    lab.tick(9);
+    expect(lab.core('A').room()).toBe(0);
+    lab.tick(12);
     lab.loses = () => false;
-    lab.crash('B');
-    expectLeader(lab, 'AC', 'AC');
+    expect(expectLeader(lab, 'AC', 'AC', 20)).toBe('A');
+  });
+
+  test('while it lasts does not keep anybody from leading', () => {
+    const lab = group('ABC');
+    lab.elect('A');
+    lab.tick(4);
+    lab.loses = (e) => e.message.type === 'accepted';
+    lab.propose('A', 'x');
+    lab.input('A', { type: 'hand-over', to: peerOf('B') });
+    lab.tick(6);
+    expect(lab.view('A').leads).toBe(true);
+    const prepare = {
+      type: 'prepare' as const,
+      ballot: ballot('9.C'),
+      configuration: slot(0),
+      slot: slot(2),
+      transferFrom: null,
+    };
+    lab.input('A', { type: 'message', from: peerOf('C'), incarnation: lab.host('C').incarnation, message: prepare });
+    expect(lab.select('A>C promise')).toHaveLength(1);
   });
 
   test('is refused by a damaged store, a witness and a stranger', () => {

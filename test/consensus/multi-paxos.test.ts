@@ -4,7 +4,7 @@ import { FETCH_TICKS, IN_FLIGHT_MAX, RESEND_TICKS, SUSPICION_TICKS } from '../..
 import type { Input } from '../../shared/consensus/io.ts';
 import type { Accept, Message, Promise1b, Values } from '../../shared/consensus/messages.ts';
 import { type Envelope, Lab } from './lab.ts';
-import { at, ballot, GENESIS_DIGEST, peerOf, showValue, value } from './names.ts';
+import { at, ballot, GENESIS_DIGEST, incarnationOf, peerOf, showValue, value } from './names.ts';
 
 const messages = (lab: Lab, pattern: string): Message[] => lab.select(pattern).map((e) => e.message);
 const proposes = (...texts: string[]): Input[] =>
@@ -83,6 +83,34 @@ describe('phase 1', () => {
     lab.duplicate('A>B prepare');
     lab.deliver('A>B prepare');
     expect(messages(lab, 'B>A promise')).toHaveLength(2);
+  });
+
+  test('of a leader at its own ballot is granted even where another leader is still heard', () => {
+    const lab = new Lab({ voters: 'ABC' });
+    lab.tick(4);
+    lab.campaign('A');
+    lab.duplicate('A>B prepare');
+    const [first, again] = lab.select('A>B prepare') as [Envelope, Envelope];
+    lab.deliverOne(first);
+    lab.input('B', {
+      type: 'message',
+      from: peerOf('C'),
+      incarnation: lab.host('C').incarnation,
+      message: {
+        type: 'heartbeat',
+        promised: null,
+        leading: ballot('1.C'),
+        hearsLeader: null,
+        hears: [peerOf('B')],
+        prefix: at(0),
+        digest: GENESIS_DIGEST,
+        durable: at(0),
+        votes: true,
+        note: new Uint8Array(0),
+      },
+    });
+    lab.deliverOne(again);
+    expect(messages(lab, 'B>A promise|nack').map((m) => m.type)).toEqual(['promise', 'promise']);
   });
 
   test('does not begin before the ballot is on the disk, and its round is never used again', () => {
@@ -245,6 +273,18 @@ describe('phase 2', () => {
     lab.deliver('A>B accept');
     for (let i = 0; i < 3; i++) lab.duplicate('B>A accepted');
     lab.deliver('B>A accepted');
+    expect(lab.core('A').prefix).toBe(1);
+  });
+
+  test('acceptances of strangers, learners and other stores do not count', () => {
+    const lab = new Lab({ voters: 'ABC', learners: 'D' });
+    lab.elect('A');
+    lab.propose('A', 'x');
+    const accepted = { type: 'accepted' as const, ballot: ballot('2.A'), slots: [at(2)], prefix: at(1) };
+    const say = (from: string, incarnation = lab.host(from).incarnation): void =>
+      lab.input('A', { type: 'message', from: peerOf(from), incarnation, message: accepted });
+    say('D');
+    say('B', incarnationOf('B', 2));
     expect(lab.core('A').prefix).toBe(1);
   });
 

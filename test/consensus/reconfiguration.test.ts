@@ -219,8 +219,8 @@ describe('the force rule', () => {
     lab.elect('A');
     lab.tick(20);
     // Both name 0, both are chosen where 0 governs; the second finds a newer one below it.
-    choose(lab, configurationValue(configuration('ABD', 0)));
-    choose(lab, configurationValue(configuration('BCD', 0)));
+    choose(lab, configurationValue(configuration('ABD', 0)), configurationValue(configuration('BCD', 0)));
+    expect(lab.committed('B').slice(1, 3)).toEqual(['{ABD after 0}', '{BCD after 0}']);
     lab.tick(150);
     expect(newest(lab, 'B')).toBe('ABD');
     expect(lab.checkers.configurations).toHaveLength(2);
@@ -241,9 +241,9 @@ describe('the force rule', () => {
   });
 
   /** Puts a change through that a correct leader would not propose. */
-  function choose(lab: Lab, change: ReturnType<typeof configurationValue>): void {
-    const leader = lab.leaders[0] as string;
-    lab.input(leader, { type: 'propose', value: change, afterPersist: false });
+  function choose(lab: Lab, ...changes: ReturnType<typeof configurationValue>[]): void {
+    const inputs = changes.map((change) => ({ type: 'propose' as const, value: change, afterPersist: false }));
+    lab.input(lab.leaders[0] as string, ...inputs);
     lab.settle();
   }
 });
@@ -288,6 +288,39 @@ describe('a change is proposed only', () => {
     lab.settle();
     lab.tick(20);
     expect(lab.checkers.configurations).toHaveLength(2);
+  });
+
+  test('once the one before has force', () => {
+    const lab = group('ABC', 'D', 32);
+    lab.elect('A');
+    lab.tick(20);
+    lab.reconfigure('A', 'ABD');
+    lab.deliver('A>B accept');
+    lab.deliver('B>A accepted');
+    expect(lab.view('A').configuration.from).toBe(34);
+    expect(lab.view('A').changeObstacle).toMatch(/not in force yet/);
+    lab.reconfigure('A', 'AB');
+    lab.tick(20);
+    expect(lab.committed('A').filter((text) => text.startsWith('{'))).toEqual(['{ABD after 0}']);
+  });
+
+  test('where no earlier one binds the leader', () => {
+    const lab = group('ABC', 'D', 8);
+    lab.elect('A');
+    lab.tick(20);
+    lab.propose('A', 'x');
+    lab.reconfigure('A', 'ABD');
+    lab.deliver('A>B accept');
+    lab.crash('A');
+    lab.bag = [];
+    lab.campaign('C', 'A');
+    lab.deliver('C>B prepare');
+    lab.deliver('B>C promise');
+    const [x] = lab.select('C>B accept');
+    if (x) lab.deliverOne(x);
+    lab.deliver('B>C accepted');
+    expect(lab.core('C').prefix).toBe(2);
+    expect(lab.view('C').changeObstacle).toMatch(/binds/);
   });
 
   test('while the new voters are connected, caught up, sound and the ones that are named', () => {
@@ -396,6 +429,31 @@ describe('handover (R2)', () => {
     commits(lab, 'BC');
   });
 
+  test('nor when a leader asks it to: it says that it lacks something', () => {
+    const lab = group('ABC', 'D', 4);
+    lab.elect('A');
+    lab.tick(20);
+    lab.reconfigure('A', 'ABD');
+    lab.deliver('A>BC accept');
+    lab.deliver('BC>A accepted');
+    lab.deliver('A>D commit');
+    lab.deliver('D>A fetch');
+    lab.deliver('A>D values');
+    expect(lab.core('D').prefix).toBe(2);
+    lab.bag = [];
+    const message: Accept = {
+      type: 'accept',
+      ballot: ballot('2.A'),
+      configuration: at(2),
+      slot: at(6),
+      value: value('x'),
+      watermark: at(2),
+    };
+    lab.input('D', { type: 'message', from: peerOf('A'), incarnation: lab.host('A').incarnation, message });
+    expect(lab.core('D').accepted.size).toBe(0);
+    expect(lab.select('D>A behind').map((e) => e.message)).toMatchObject([{ slot: 6, lacks: 'me', prefix: 2 }]);
+  });
+
   test('to a voter of the new configuration only, while slots of the old one are open, does not happen', () => {
     const lab = group('ABC', 'D', 8);
     lab.elect('A');
@@ -426,8 +484,11 @@ describe('handover (R2)', () => {
     lab.deliver('A>D values');
     lab.crash('A');
     lab.bag = [];
-    lab.campaign('D', 'A');
+    const transfer = { type: 'transfer' as const, ballot: ballot('2.A') };
+    lab.input('D', { type: 'message', from: peerOf('A'), incarnation: lab.host('A').incarnation, message: transfer });
     lab.settle();
+    expect(lab.log.some((line) => line.startsWith('B>D promise'))).toBe(true);
+    expect(lab.leaders).toEqual([]);
     commits(lab, 'BCD', 400);
   });
 });

@@ -20,7 +20,7 @@ export class Author {
   readonly peer: Peer;
   readonly lines: readonly Utterance[];
   /** The best answer to each line so far; a line that has one counts as acknowledged. */
-  readonly answers: (Appended | undefined)[] = [];
+  readonly answers: (Appended | undefined)[];
   /** How many lines it may write for now. */
   granted = 0;
   acknowledged = 0;
@@ -32,6 +32,7 @@ export class Author {
   constructor(peer: Peer, lines: readonly Utterance[], random: Random) {
     this.peer = peer;
     this.lines = lines;
+    this.answers = lines.map(() => undefined);
     this.#random = random;
   }
 
@@ -54,8 +55,7 @@ export class Author {
   async #write(service: PeerService): Promise<boolean> {
     const underWay = new Set<Promise<void>>();
     let isLost = false;
-    const first = this.answers.findIndex((answer) => answer === undefined);
-    for (let at = first < 0 ? this.answers.length : first; at < this.lines.length; at++) {
+    for (let at = this.answers.indexOf(undefined); at < this.lines.length; at++) {
       while (!isLost && !this.#stopped && (underWay.size >= IN_FLIGHT || at >= this.granted)) {
         await Promise.race([...underWay, sleep(LOOK_MS)]);
       }
@@ -91,7 +91,6 @@ export class Author {
   #sent = 0;
 
   readonly #doubt = (error: unknown): null => {
-    if (error instanceof ReferenceError) return null; // TEMP B2
     if (error instanceof PeerError && DOUBT.has(error.code)) return null;
     throw error;
   };

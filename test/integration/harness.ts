@@ -240,18 +240,16 @@ export class World {
   }
 
   /** A group of voters, the first of them its founder, in which all decide together. */
-  async group<const Names extends readonly string[]>(...names: Names): Promise<{ -readonly [Name in keyof Names]: Peer }> {
+  async group<const Names extends readonly string[]>(
+    ...names: Names
+  ): Promise<{ -readonly [Name in keyof Names]: Peer }> {
     const peers = await Promise.all(names.map((name) => this.start(name)));
     const [founder, ...others] = peers as [Peer, ...Peer[]];
     await founder.does('create', 'Log');
     for (const other of others) await enter(other, founder, '--role', 'voter');
-    await Promise.all(
-      peers.map((peer) =>
-        untilStatus(peer, `${peers.length} voters are there`, ({ role, canCommit, quorum }) => {
-          return role === 'voter' && canCommit && quorum.voters === peers.length && quorum.reachable === peers.length;
-        }),
-      ),
-    );
+    // It answers once the new voters decide about everything that is still open, too.
+    await founder.does('promote', (others.at(-1) ?? founder).id);
+    await Promise.all(peers.map((peer) => untilTogether(peer, peers.length)));
     return peers as { -readonly [Name in keyof Names]: Peer };
   }
 
@@ -311,6 +309,13 @@ export async function enter(
 ): Promise<{ group: string; role: Role }> {
   const [joined] = await guest.does('join', await ticketOf(host, ...options));
   return joined;
+}
+
+/** All voters are in force and connected. */
+export function untilTogether(peer: Peer, count: number): Promise<GroupStatus> {
+  return untilStatus(peer, `${count} voters are together`, ({ role, canCommit, quorum }) => {
+    return role === 'voter' && canCommit && quorum.voters === count && quorum.reachable === count;
+  });
 }
 
 export async function untilStatus(

@@ -1,7 +1,18 @@
 // What a group does while its machines are killed, hang, restart and come back.
 import { expect, test } from 'vitest';
 import type { LogLine } from '../../shared/ipc/contract.ts';
-import { leaderOf, never, type Peer, textsOf, until, untilAgreed, untilStatus, worldForEach } from './harness.ts';
+import {
+  enter,
+  leaderOf,
+  never,
+  type Peer,
+  textsOf,
+  until,
+  untilAgreed,
+  untilStatus,
+  untilTogether,
+  worldForEach,
+} from './harness.ts';
 
 const world = worldForEach();
 
@@ -50,6 +61,7 @@ test('a peer alone goes on saving through its restarts, says why, and all is com
   await ana.does('append', 'together');
   await untilAgreed(...peers);
   await Promise.all([ana.kill(), ben.kill()]);
+  await untilStatus(cleo, 'it is alone', ({ whyCode }) => whyCode === 'ALONE');
 
   const saved: string[] = [];
   for (const text of ['one', 'two', 'three']) {
@@ -58,6 +70,7 @@ test('a peer alone goes on saving through its restarts, says why, and all is com
     saved.push(answer.id);
     await (text === 'two' ? cleo.kill() : cleo.stop());
     await cleo.start();
+    await untilStatus(cleo, 'it is alone', ({ whyCode }) => whyCode === 'ALONE');
   }
   const status = await untilStatus(cleo, 'it is alone', ({ whyCode }) => whyCode === 'ALONE');
   expect(status).toMatchObject({ canCommit: false, pending: 3, quorum: { phase1: 2, voters: 3, reachable: 1 } });
@@ -83,6 +96,7 @@ test('--strict, --wait saved and a timeout, where the group can not agree', asyn
   const [ana, ben] = await world().group('Ana', 'Ben', 'Cleo');
   const cleo = world().peers[2] as Peer;
   await Promise.all([ben.kill(), cleo.kill()]);
+  await untilStatus(ana, 'it is alone', ({ whyCode }) => whyCode === 'ALONE');
 
   const strict = await ana.synod('append', '--strict', '--timeout', '300ms', 'a');
   expect(strict).toMatchObject({ code: 4, lines: [{ status: 'saved', position: null, whyCode: 'ALONE' }] });
@@ -123,9 +137,14 @@ test('a clean stop hands leadership over before the process ends', async () => {
   await leader.does('append', 'before');
   expect(await leader.stop()).toBe(0);
 
-  // Its own log is the proof: it followed somebody else while it still ran.
-  const last = leader.stderr.split('\n').findLast((line) => line.includes('"leader":')) ?? '';
-  expect(others.map(({ id }) => id)).toContain(JSON.parse(last).leader);
+  // They were told, and did not have to find out: it led no more before it was gone.
+  for (const { stderr } of others) {
+    const events = stderr.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line)] : []));
+    const followed = events.findLastIndex((event) => event.leader === leader.id);
+    const left = events.findLastIndex((event) => event.msg === 'disconnected' && event.peer === leader.id);
+    expect(left).toBeGreaterThan(followed);
+    expect(events.slice(followed + 1, left).some((event) => 'leader' in event)).toBe(true);
+  }
   const [one] = others as [Peer];
   expect(await one.does('append', 'after')).toMatchObject([{ status: 'committed', position: 2 }]);
 });
@@ -163,6 +182,23 @@ test('a peer that comes back at another address is found', async () => {
   await ana.stop();
   expect(await ben.does('append', '--timeout', '60s', 'found')).toMatchObject([{ status: 'committed' }]);
   await untilAgreed(ben, cleo);
+});
+
+test('two members that never met are introduced by a third', async () => {
+  const [ana, ben, cleo] = ['Ana', 'Ben', 'Cleo'].map((name) => world().peer(name)) as [Peer, Peer, Peer];
+  await Promise.all([ana.start(), ben.start(), cleo.start()]);
+  await ana.does('create', 'Log');
+  await enter(ben, ana, '--role', 'learner');
+  await ben.stop();
+  await enter(cleo, ana, '--role', 'learner');
+  // Cleo knows where Ben was, and Ben knows nothing of her: only Ana can tell them.
+  await ben.start({ otherPort: true });
+  for (const name of ['Ben', 'Cleo']) await ana.does('promote', '--timeout', '60s', name);
+  for (const peer of [ben, cleo]) await untilTogether(peer, 3);
+  await ana.kill();
+  expect(await ben.does('append', '--timeout', '60s', 'without the one who knew')).toMatchObject([
+    { status: 'committed' },
+  ]);
 });
 
 test('edits made apart merge: no words are lost, and overlapping wordings are both kept', async () => {

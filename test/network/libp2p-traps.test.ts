@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { uint32 } from '../../shared/base/bytes.ts';
 import { STRANGERS_MAX, UNPROVEN_PER_HOST_MAX } from '../../src-main/network/gate.ts';
 import { createLibp2pNetwork, NetworkError } from '../../src-main/network/libp2p-network.ts';
-import { type Network, QUEUE_BYTES_MAX } from '../../src-main/network/network.ts';
+import { type Network, type Purpose, QUEUE_BYTES_MAX } from '../../src-main/network/network.ts';
 import { DATA_PROTOCOLS, JOIN_PROTOCOL, PULSE_PROTOCOL } from '../../src-main/network/protocols.ts';
 import { connected, introduce, type Node } from './contract.ts';
 import { seedOf, startOnLoopback } from './libp2p-world.ts';
@@ -31,11 +31,11 @@ async function pair(): Promise<[Node, Node]> {
   return nodes;
 }
 
-/** Sends bulk to a reader that is stuck until nothing more is taken. Returns the bytes taken. */
-async function fill(from: Network, to: Network): Promise<number> {
+/** Sends to a reader that is stuck until nothing more is taken. On consensus nothing but the stream's own backpressure holds back. Returns the bytes taken. */
+async function fill(from: Network, to: Network, purpose: Purpose): Promise<number> {
   let taken = 0;
   for (let refused = 0; refused < 50; ) {
-    if (from.send(to.self, 'bulk', new Uint8Array(128 * 1024))) {
+    if (from.send(to.self, purpose, new Uint8Array(128 * 1024))) {
       taken += 128 * 1024;
       refused = 0;
     } else {
@@ -53,11 +53,11 @@ describe('trap 1: onDrain() resolves at once from the second stall on', () => {
     for (let stall = 0; stall < 4; stall++) {
       const busy = deferred();
       b.events.handler = () => busy.promise;
-      const taken = await fill(a.network, b.network);
+      const taken = await fill(a.network, b.network, 'consensus');
       expect(taken).toBeLessThan(QUEUE_BYTES_MAX + 6 * MIB);
       b.events.handler = null;
       busy.resolve();
-      expect(await a.network.whenBelow(b.network.self, 'bulk', 1)).toBe(true);
+      expect(await a.network.whenBelow(b.network.self, 'consensus', 1)).toBe(true);
     }
     expect(a.events.connectionsOf(b.network.self)).toEqual([true]);
   });
@@ -72,8 +72,8 @@ describe('trap 2: a paused stream is reset once its window has grown', () => {
       got++;
     };
     for (let n = 0; n < 600; n++) {
-      while (!a.network.send(b.network.self, 'bulk', new Uint8Array(128 * 1024))) {
-        await a.network.whenBelow(b.network.self, 'bulk', 8 * MIB);
+      while (!a.network.send(b.network.self, 'consensus', new Uint8Array(128 * 1024))) {
+        await a.network.whenBelow(b.network.self, 'consensus', 8 * MIB);
       }
     }
     await until(() => got === 600, 'the transfer that opens the window');
@@ -82,7 +82,7 @@ describe('trap 2: a paused stream is reset once its window has grown', () => {
       got++;
       return busy.promise;
     };
-    const taken = await fill(a.network, b.network);
+    const taken = await fill(a.network, b.network, 'consensus');
     await rest(500);
     busy.resolve();
     await until(() => got === 600 + taken / (128 * 1024), 'every frame');
@@ -102,6 +102,8 @@ describe('trap 3: five connections a second per host, ten unproven in all', () =
     }
     await until(() => others.every(({ network }) => host.network.isConnected(network.self)), 'all members');
     for (const { network } of others) expect(host.events.connectionsOf(network.self)).toEqual([true]);
+    // Not by trying again: none was refused.
+    for (const { events } of others) expect(events.problems).toEqual([]);
   });
 
   test('strangers who say nothing are bounded per host, thrown out after a while, and shut nobody out for good', async () => {
@@ -110,6 +112,7 @@ describe('trap 3: five connections a second per host, ten unproven in all', () =
     const closed = silent.map(() => false);
     silent.forEach(({ closed: end }, at) => void end.then(() => (closed[at] = true)));
     await until(() => closed.filter(Boolean).length >= 10, 'the surplus is refused at once');
+    expect(closed.filter(Boolean)).toHaveLength(10); // the others still have time to prove who they are
     await until(() => closed.every(Boolean), 'the others are thrown out');
     await introduce(a, b);
   });
@@ -210,7 +213,7 @@ describe('trap 6: nothing in TCP notices a silent line', () => {
     const [a, b] = await pair();
     const busy = deferred();
     b.events.handler = () => busy.promise;
-    await fill(a.network, b.network);
+    await fill(a.network, b.network, 'bulk');
     await rest(6_500);
     expect(a.network.isConnected(b.network.self)).toBe(true);
     busy.resolve();

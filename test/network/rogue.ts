@@ -15,7 +15,7 @@ export async function startRogue(seed: number): Promise<Host> {
 }
 
 export const dialAsRogue = (rogue: Host, network: Network): Promise<Connection> =>
-  rogue.node.dial(multiaddr(network.addresses()[0] as string));
+  rogue.node.dial(multiaddr(network.addresses()[0] as string), { force: true }); // a new one, whatever is there
 
 export function sendPulse(stream: Stream, pulse: Pulse): void {
   stream.send(encodeFrame(encodePulse(pulse)));

@@ -42,7 +42,19 @@ runSeeds();
 
 function runSeeds(): void {
   const started = process.cpuUsage();
-  const total = { events: 0, entries: 0, slots: 0, barriers: 0, refusals: 0, calmMs: 0, calmMostMs: 0, virtualMs: 0 };
+  const total = {
+    events: 0,
+    entries: 0,
+    slots: 0,
+    barriers: 0,
+    refusals: 0,
+    ballots: 0,
+    slotsAgain: 0,
+    slotsContested: 0,
+    virtualMs: 0,
+    calmMs: 0,
+  };
+  let calmMostMs = 0;
   const faults: Record<string, number> = {};
   const failed: { seed: number; by: string; message: string }[] = [];
   let ran = 0;
@@ -51,14 +63,8 @@ function runSeeds(): void {
     try {
       const report = new World({ seed }).run();
       if (values.seed !== undefined && !values.json) console.log(report);
-      total.events += report.events;
-      total.entries += report.entries;
-      total.slots += report.slots;
-      total.barriers += report.barriers;
-      total.refusals += report.refusals;
-      total.calmMs += report.calmMs;
-      total.virtualMs += report.virtualMs;
-      total.calmMostMs = Math.max(total.calmMostMs, report.calmMs);
+      for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key];
+      calmMostMs = Math.max(calmMostMs, report.calmMs);
       for (const [kind, n] of Object.entries(report.faults)) faults[kind] = (faults[kind] ?? 0) + n;
     } catch (error) {
       if (!(error instanceof SimulationFailed)) throw error;
@@ -73,7 +79,7 @@ function runSeeds(): void {
   process.exitCode = failed.length === 0 ? 0 : 1;
   if (values.json) return console.log(JSON.stringify({ ran, seconds, perSecond, total, faults, failed }));
   console.log(faults);
-  console.log(total);
+  console.log({ ...total, calmMostMs });
   console.log(`${ran} seeds in ${seconds.toFixed(1)} s of one core (${perSecond.toFixed(1)} seeds/s)`);
   console.log(`${ran - failed.length} passed, ${failed.length} failed${failed.length > 0 ? `: ${failed.map((f) => f.seed)}` : ''}`);
 }
