@@ -98,6 +98,8 @@ const BUSY_VALUES = 2;
 const WORTH_COMMANDS = 128;
 const WORTH_BYTES = 64 * 1024;
 
+/** 10 s, in ticks. */
+const FAREWELL_TICKS = 200;
 const HISTORY_OF_STATES = 512;
 const WRITE_REFUSED_DAMAGED: Refused = { refused: 'SESSION_CLOSED', detail: 'this store is damaged' };
 
@@ -133,6 +135,8 @@ export class Replica implements Application {
   #changes: Change[] = [];
   #members: readonly PeerId[] = [];
   #met: readonly PeerId[] = [];
+  /** Members expelled a moment ago, and since which tick: they are told so before they are cut off. */
+  readonly #leaving = new Map<PeerId, number>();
   /** The configurations of the window, by name. */
   #window: readonly Slot[] = [];
   #paused: UpdateNeeded | null = null;
@@ -341,6 +345,7 @@ export class Replica implements Application {
     this.#offers.tick();
     this.#pumpOffers();
     this.#updateNote();
+    this.#letGo();
     this.#steerVoters();
   }
 
@@ -560,6 +565,9 @@ export class Replica implements Application {
   }
 
   turnApplied(): void {
+    for (const c of this.#changes) {
+      if (c.type === 'member' && c.what === 'expelled' && c.peer !== this.self) this.#leaving.set(c.peer, this.#ticks);
+    }
     const window = this.#core.window().map((inForce) => inForce.slot);
     const isSameWindow = window.length === this.#window.length && window.every((at, i) => at === this.#window[i]);
     this.#window = window;
@@ -639,10 +647,24 @@ export class Replica implements Application {
     const peers = new Set(this.reader.members().map((m) => m.peer));
     for (const { configuration: c } of this.#core.window()) for (const v of c.voters) peers.add(v.peer);
     if (this.reader.member(this.self)?.expelledSlot !== null) for (const peer of this.#met) peers.add(peer);
+    for (const peer of this.#leaving.keys()) peers.add(peer);
     peers.delete(this.self);
     this.#members = [...peers];
     this.#driver.enqueue({ type: 'members', peers: this.#members });
     this.#events.onPeers?.(this.#members);
+  }
+
+  /** Whoever was expelled has heard of it, or had time to. */
+  #letGo(): void {
+    let isChanged = false;
+    for (const [peer, sinceTick] of this.#leaving) {
+      const expelledSlot = this.reader.member(peer)?.expelledSlot ?? null;
+      const knows = expelledSlot !== null && (this.#core.beatOf(peer)?.prefix ?? 0) >= expelledSlot;
+      if (expelledSlot !== null && !knows && this.#ticks - sinceTick < FAREWELL_TICKS) continue;
+      this.#leaving.delete(peer);
+      isChanged = true;
+    }
+    if (isChanged) this.#updateMembers();
   }
 
   #updateNote(): void {

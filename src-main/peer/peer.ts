@@ -20,6 +20,7 @@ import { type Hello, KNOWN_MAX } from '../../shared/wire/session-messages.ts';
 import { dataDir, listGroups, prepareDataDir } from '../group/data-dir.ts';
 import { loadOrCreateIdentity } from '../group/identity.ts';
 import type { JoinHost } from '../group/join-host.ts';
+import { signerFromSeed } from '../group/keys.ts';
 import { openLocal } from '../group/local.ts';
 import { createVerifier } from '../group/verifier.ts';
 import { DEFAULT_PORT } from '../network/addresses.ts';
@@ -30,6 +31,7 @@ import { storeFailure } from './failures.ts';
 import { GroupHost, type Log } from './group-host.ts';
 import { join, ticketOf } from './joining.ts';
 import { createService } from './service.ts';
+import { roleOf } from './status.ts';
 import { command, said } from './writing.ts';
 
 export interface PeerOptions {
@@ -81,6 +83,10 @@ export async function openPeer(options: PeerOptions): Promise<Peer> {
     throw namedFailure(error);
   }
   return peer;
+}
+
+async function* joinedBefore(host: GroupHost, self: PeerId): AsyncGenerator<JoinEvent> {
+  yield { kind: 'joined', group: host.group, title: host.replica.reader.title() ?? '', role: roleOf(host, self) };
 }
 
 function namedFailure(error: unknown): unknown {
@@ -378,6 +384,9 @@ class RunningPeer implements Peer {
     const ticket = ticketOf(text);
     const host = this.#hosts.get(ticket.group);
     if (host && host.replica.reader.member(this.peer)?.expelledSlot === null) {
+      const invitation = host.replica.reader.invitation(signerFromSeed(ticket.seed).publicKey);
+      // The same joiner's repeat is harmless: an interrupted join can be asked for again.
+      if (invitation?.usedBy === this.peer) return joinedBefore(host, this.peer);
       throw new PeerError('ALREADY_MEMBER', `This machine is in ${ticket.title || 'that group'} already.`);
     }
     return join(text, timeoutMs, signal, {

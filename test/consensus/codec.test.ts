@@ -1,4 +1,3 @@
-import { encode } from 'cborg';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { concat } from '../../shared/base/bytes.ts';
@@ -157,7 +156,7 @@ describe('hostile bytes give a FormatError and nothing else', () => {
     const { shape } = fc.letrec<{ shape: Cbor }>((tie) => ({
       shape: fc.oneof(
         { maxDepth: 4 },
-        fc.constantFrom<Cbor[]>(null, true, false, -1, 0, 1.5, 2 ** 53, '', 'text'),
+        fc.constantFrom<Cbor[]>(null, true, false, -1, 0, 2 ** 53 - 1, '', 'text'),
         fc.integer({ min: -1000, max: 2 ** 48 }),
         fc.uint8Array({ maxLength: 40 }),
         fc.constantFrom(new Uint8Array(32), new Uint8Array(16), new Uint8Array(8)),
@@ -166,7 +165,7 @@ describe('hostile bytes give a FormatError and nothing else', () => {
     }));
     const like = fc.tuple(fc.integer({ min: 0, max: 15 }), fc.array(shape, { maxLength: 9 }));
     fc.assert(
-      fc.property(like, ([type, fields]) => takes(encode([type, ...fields]))),
+      fc.property(like, ([type, fields]) => takes(encodeCbor([type, ...fields]))),
       { ...runs, numRuns: 600 },
     );
   });
