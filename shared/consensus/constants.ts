@@ -20,6 +20,8 @@ export const FETCH_TICKS = 20;
 export const FETCH_FAILURES_MAX = 3;
 /** Another follower's longer prefix is no reason to fetch while the leader's word is still on its way. Ticks. */
 export const LAG_TICKS = 10;
+/** A round this far above any seen is a mistake, not an election: two a second for six days, all missed. */
+export const ROUND_LEAP_MAX: number = 2 ** 20;
 /** Slots that may be open at once, fixed in the genesis for ever (DESIGN §9). */
 export const ALPHA = 64;
 /** Fresh values in flight. */

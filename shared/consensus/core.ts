@@ -4,7 +4,7 @@ import type { Incarnation, PeerId, Slot } from '../base/ids.ts';
 import { Acceptor } from './acceptor.ts';
 import { type Ballot, compareBallots, sameBallot, showBallot } from './ballot.ts';
 import { type Configuration, count, type InForce, isVoter } from './configuration.ts';
-import { HEARTBEAT_TICKS, SLOW_HEARTBEAT_TICKS, STALL_REST_TICKS } from './constants.ts';
+import { HEARTBEAT_TICKS, ROUND_LEAP_MAX, SLOW_HEARTBEAT_TICKS, STALL_REST_TICKS } from './constants.ts';
 import { Election } from './election.ts';
 import type { Effect, Input } from './io.ts';
 import { Learner } from './learner.ts';
@@ -234,6 +234,7 @@ export class Core {
   }
 
   #onMessage(from: PeerId, incarnation: Incarnation, m: Message): void {
+    if (!this.#isPlausible(from, m)) return;
     switch (m.type) {
       case 'prepare':
         this.#acceptor.onPrepare(from, incarnation, m);
@@ -270,6 +271,26 @@ export class Core {
         return this.#barrierReached(m.id, m.slot);
       default:
         unreachable(m);
+    }
+  }
+
+  /** Nobody speaks under another's ballot, and rounds go up step by step: one leap would use them up for everybody. */
+  #isPlausible(from: PeerId, m: Message): boolean {
+    const roundMax = this.#ledger.roundSeen + ROUND_LEAP_MAX;
+    const isNear = (ballot: Ballot | null): boolean => ballot === null || ballot.round <= roundMax;
+    switch (m.type) {
+      case 'prepare':
+      case 'accept':
+      case 'commit':
+      case 'transfer':
+        return m.ballot.peer === from && isNear(m.ballot);
+      case 'heartbeat':
+        if (m.leading !== null && m.leading.peer !== from) return false;
+        return isNear(m.promised) && isNear(m.leading) && isNear(m.hearsLeader);
+      case 'nack':
+        return isNear(m.promised);
+      default:
+        return true;
     }
   }
 

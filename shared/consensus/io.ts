@@ -20,7 +20,7 @@ export type Input =
   | { readonly type: 'reconfigure'; readonly voters: readonly Voter[]; readonly q1: number; readonly q2: number }
   /** Hand leadership to `to`, or to the best voter. */
   | { readonly type: 'hand-over'; readonly to: PeerId | null }
-  /** A linearizable read; `barrier` effects answer. */
+  /** A linearizable read; `barrier` effects answer. The id must never have been used before, by an earlier run of this peer either. */
   | { readonly type: 'barrier'; readonly id: number }
   /** All members of the group but oneself, voters or not. */
   | { readonly type: 'members'; readonly peers: readonly PeerId[] }

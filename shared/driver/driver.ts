@@ -166,9 +166,11 @@ export class Driver {
       }
     }
     // Once all of the turn's records can be read: what it chose may be asked for in this very turn.
-    for (const e of effects) {
-      const message = e.type === 'serve' ? this.#serve(e.from) : null;
-      if (e.type === 'serve' && message !== null) send.push({ to: [e.to], message });
+    // One answer to each, however often it asked.
+    const asked = new Map(effects.flatMap((e) => (e.type === 'serve' ? [[e.to, e.from] as const] : [])));
+    for (const [to, from] of asked) {
+      const message = this.#serve(from);
+      if (message !== null) send.push({ to: [to], message });
     }
     hasToPersist ||= this.#ownSaved || this.#overlay.waitingBytes > LAZY_BYTES_MAX || this.#lazyTicks >= LAZY_TICKS_MAX;
     const ops = hasToPersist && !this.#overlay.isEmpty ? this.#overlay.take() : [];

@@ -147,6 +147,8 @@ export class Replica implements Application {
   readonly #states = new Map<Slot, string>();
   /** Drawn at the start, so that an answer meant for an earlier run of this peer is not believed. */
   #nextBarrier: number;
+  /** Members whose last comparable state hash was another one. */
+  readonly #disagreeing = new Set<PeerId>();
   #barrierWishes: ((at: Slot) => void)[] = [];
   readonly #barriers = new Map<number, ((at: Slot) => void)[]>();
   #reached: { readonly at: Slot; readonly then: readonly ((at: Slot) => void)[] }[] = [];
@@ -682,8 +684,18 @@ export class Replica implements Application {
     if (beat.note.length === 0) return;
     const note = decodeNote(beat.note);
     const own = this.#states.get(note.applied);
-    if (own !== undefined && own !== toHex(note.state)) {
-      throw new InvariantError(`the state after slot ${note.applied} differs from ${from}'s`);
+    if (own === undefined) return;
+    if (own === toHex(note.state)) {
+      this.#disagreeing.delete(from);
+      return;
+    }
+    if (this.#disagreeing.has(from)) return;
+    this.#disagreeing.add(from);
+    this.#problem('STATE_MISMATCH', `the state after slot ${note.applied} differs from ${from}'s`);
+    // The one that differs from most is the wrong one; where that can't be told, nobody goes on.
+    const group = this.reader.members().length;
+    if (this.#disagreeing.size * 2 >= group) {
+      throw new InvariantError(`the applied state differs from that of ${this.#disagreeing.size} other members`);
     }
   }
 

@@ -20,6 +20,13 @@ export interface ChaosInit {
 }
 
 const EARLY_ACCEPTS = 3;
+const LATE_COPIES = 8;
+
+interface LateWitness {
+  readonly leader: SimNode;
+  readonly follower: SimNode;
+  isCalled: boolean;
+}
 const FORMING_MS_MAX = 4000;
 
 /** Breaks things: by chance, just as a message leaves, and between the steps of a turn. */
@@ -31,6 +38,7 @@ export class Chaos {
   /** Accepts that left, by ballot. */
   readonly #proposals = new Map<string, number>();
   #struckMs = 0;
+  #witness: LateWitness | null = null;
   #ledBefore: SimNode | null = null;
   #begun = false;
   #over = false;
@@ -149,58 +157,62 @@ export class Chaos {
     }
   }
 
-  /** As a message leaves `from`, before it does or a moment later. Says how much later it is to arrive; never, where it is lost. */
-  leaves(from: SimNode, out: Outgoing): number {
-    if (this.#over || !this.#begun) return 0;
+  /** As a message leaves `from`, before it does or a moment later. Null: nothing special. Otherwise it arrives in copies after these times, or never. */
+  leaves(from: SimNode, out: Outgoing): readonly number[] | null {
+    if (this.#over || !this.#begun) return null;
+    if (out.message.type === 'accepted' && this.#witness?.follower === from) return this.#lateWitness(this.#witness);
     const triggers = this.#triggers.get(this.#occasionOf(out));
-    if (triggers === undefined) return 0;
+    if (triggers === undefined) return null;
     const { random, scheduler } = this.#init;
-    let lateMs = 0;
+    let copiesAfterMs: number[] | null = null;
     for (const trigger of triggers) {
       if (!random.chance(trigger.chance) || !this.#mayStrike()) continue;
       const to = this.#init.nodes.find((n) => n.peer === out.to[random.below(out.to.length)]) ?? from;
       if (trigger.kind === 'late witness') {
-        lateMs = 1500 + random.number() * 3500;
-        this.#fault(trigger.kind, `${from.name} to ${to.name}`);
-        scheduler.after(0, () => this.#lateWitness(from, to));
+        this.#isolate(from, to);
+        this.#witness = { leader: from, follower: to, isCalled: false };
         continue;
       }
       const isNow = random.chance(0.5);
       // A node can't die in the middle of its own turn here: its last words are lost instead.
-      if (isNow && trigger.kind === 'sender dies') lateMs = Number.POSITIVE_INFINITY;
+      if (isNow && trigger.kind === 'sender dies') copiesAfterMs = [];
       else if (isNow && trigger.kind.startsWith('sender ')) {
         this.#pull(trigger, from, to);
         continue;
       }
       scheduler.after(isNow ? 0 : random.number() * this.#roundTripMs, () => this.#pull(trigger, from, to));
     }
-    return lateMs;
+    return copiesAfterMs;
   }
 
-  /** A follower is cut off just after it accepted, its word is on the way for seconds, and meanwhile its leader starts anew. */
-  #lateWitness(follower: SimNode, leader: SimNode): void {
-    if (this.#over) return;
+  /**
+   * A leader's proposal came to one follower only, whose word of it is on its way for seconds, in copies; it is cut off then. Meanwhile the leader
+   * starts anew, perhaps before its own acceptance was on the disk, and before the others do, so that it leads again.
+   */
+  #lateWitness(witness: LateWitness): readonly number[] {
     const { random, scheduler, nodes } = this.#init;
-    this.#isolate(follower, null);
-    const slow = random.pick(nodes);
-    slow.slownessMs = random.pick([30, 200, 400]);
-    scheduler.after(5000, () => {
-      slow.slownessMs = 0;
-    });
-    if (random.chance(0.4)) return this.#crash(leader);
-    leader.replica?.handOver(null);
-    leader.pump();
-    this.#bringBack(leader, 12);
+    const { leader, follower } = witness;
+    if (!witness.isCalled) {
+      witness.isCalled = true;
+      this.#fault('late witness', `${follower.name} to ${leader.name}`);
+      scheduler.after(0, () => this.#isolate(follower, null));
+      this.#crashSoon(leader, 0);
+      for (const node of nodes) {
+        if (node === leader || node === follower) continue;
+        this.#crashSoon(node, 50 + random.number() * 300);
+        node.slownessMs = random.pick([5, 100, 300]);
+      }
+      scheduler.after(5000, () => {
+        this.#witness = null;
+        for (const node of nodes) node.slownessMs = 0;
+      });
+    }
+    return Array.from({ length: LATE_COPIES }, () => 1000 + random.number() * 4000);
   }
 
-  /** Whoever leads is asked to hand over to `node`, until it leads. */
-  #bringBack(node: SimNode, tries: number): void {
-    this.#init.scheduler.after(250, () => {
-      const leader = this.#init.nodes.find((n) => n.replica?.inspect().leads);
-      if (this.#over || tries === 0 || leader === node) return;
-      leader?.replica?.handOver(node.peer);
-      leader?.pump();
-      this.#bringBack(node, tries - 1);
+  #crashSoon(node: SimNode, afterMs: number): void {
+    this.#init.scheduler.after(afterMs, () => {
+      if (!this.#over) this.#crash(node, 20);
     });
   }
 
@@ -243,7 +255,7 @@ export class Chaos {
       case 'hand-over':
         return this.#handOver();
       case 'late witness':
-        return this.#lateWitness(from, to);
+        return;
     }
   }
 
@@ -259,13 +271,13 @@ export class Chaos {
     return nodes.find((n) => n.replica?.inspect().leads) ?? random.pick(nodes);
   }
 
-  #crash(node: SimNode): void {
+  #crash(node: SimNode, downMs = this.#init.plan.downMs): void {
     if (!node.isUp) return;
-    const { random, scheduler, plan } = this.#init;
+    const { random, scheduler } = this.#init;
     const powerCut = random.chance(0.5);
     this.#fault(powerCut ? 'power cut' : 'kill', node.name);
     node.crash(powerCut);
-    scheduler.after(random.number() * plan.downMs, () => node.start());
+    scheduler.after(random.number() * downMs, () => node.start());
   }
 
   #split(groups: readonly (readonly number[])[]): void {

@@ -23,7 +23,8 @@ interface Ballots {
 
 interface Slots {
   readonly ballots: Map<string, Ballots>;
-  chosen: { readonly value: string; readonly ballot: Ballot; readonly configuration: Configuration | null } | null;
+  /** By the lowest ballot under which a quorum accepted it. */
+  chosen: Ballots | null;
 }
 
 export interface Acceptor {
@@ -143,16 +144,14 @@ export class Choices {
 
   #choose(at: number, known: Ballots): void {
     const slots = this.#slotsAt(at);
-    if (slots.chosen) {
-      check(
-        slots.chosen.value === known.value,
-        () =>
-          `two values chosen in slot ${at}: ${slots.chosen.value} under ${showBallot(slots.chosen.ballot)} and ${known.value} under ${showBallot(known.ballot)}`,
-      );
-      if (compareBallots(known.ballot, slots.chosen.ballot) < 0)
-        slots.chosen = { ...slots.chosen, ballot: known.ballot };
-    } else slots.chosen = { value: known.value, ballot: known.ballot, configuration: known.configuration };
-    const { value, ballot } = slots.chosen;
+    const before = slots.chosen;
+    check(
+      before === null || before.value === known.value,
+      () =>
+        `two values chosen in slot ${at}: ${before?.value} before, and ${known.value} under ${showBallot(known.ballot)}`,
+    );
+    if (before === null || compareBallots(known.ballot, before.ballot) < 0) slots.chosen = known;
+    const { value, ballot } = slots.chosen ?? known;
     for (const other of slots.ballots.values()) {
       check(
         other.value === value || compareBallots(other.ballot, ballot) < 0,

@@ -178,6 +178,7 @@ function drawTriggers(random: Random): Trigger[] {
     const [on, chances] = random.pick(SPEAKING);
     triggers.push({ on, kind: random.pick(TRIGGERS), chance: random.pick(chances) });
   }
-  if (random.chance(0.25)) triggers.push({ on: 'accepted', kind: 'late witness', chance: random.pick([0.05, 0.3]) });
+  if (random.chance(0.3))
+    triggers.push({ on: random.pick(['accept', 'early accept']), kind: 'late witness', chance: 0.2 });
   return triggers;
 }

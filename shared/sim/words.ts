@@ -149,7 +149,7 @@ export class Words {
     this.#holds(who, m.floor);
     for (const { slot, ballot, value } of m.accepted) {
       const row = disk.rows.get(slot);
-      const isThere = row?.ballot && compareBallots(row.ballot, ballot) >= 0;
+      const isThere = compareBallots(row?.ballot ?? null, ballot) >= 0;
       check(
         isThere || slot <= disk.prefix,
         () => `${name} lists slot ${slot} under ${showBallot(ballot)}, which is not on its disk`,
@@ -206,7 +206,7 @@ export class Words {
   #accepted(who: Speaker, at: number, ballot: Ballot): void {
     const row = who.disk.rows.get(at);
     check(
-      at <= who.disk.prefix || (row?.ballot && compareBallots(row.ballot, ballot) >= 0),
+      at <= who.disk.prefix || compareBallots(row?.ballot ?? null, ballot) >= 0,
       () => `${who.name} says that it accepted slot ${at} under ${showBallot(ballot)}, which is not on its disk`,
     );
   }

@@ -324,7 +324,7 @@ export class World {
 
   #send(from: SimNode, out: Outgoing): void {
     this.#words.leave(from, out);
-    const lateMs = this.#chaos.leaves(from, out);
+    const copiesAfterMs = this.#chaos.leaves(from, out);
     const { type } = out.message;
     const frame = this.plan.asBytes ? from.frameOf(out) : null;
     const { incarnation } = from;
@@ -345,8 +345,8 @@ export class World {
           if (frame) replica.receiveFrame(from.peer, frame);
           else replica.receive(from.peer, incarnation, out);
         });
-      if (lateMs === 0) this.#links.send(from.index, to.index, type, arrive);
-      else if (Number.isFinite(lateMs)) this.#scheduler.after(lateMs, arrive);
+      if (copiesAfterMs === null) this.#links.send(from.index, to.index, type, arrive);
+      else for (const ms of copiesAfterMs) this.#scheduler.after(ms, arrive);
     }
   }
 

@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { type PeerConnection, connect } from '../../src-main/cli/client.ts';
+import { connect, type PeerConnection } from '../../src-main/cli/client.ts';
 
 const { values } = parseArgs({
   options: {
@@ -44,7 +44,20 @@ interface Figures {
 async function serve(dir: string, name: string): Promise<PeerConnection> {
   const child = spawn(
     process.execPath,
-    [CLI, 'serve', '--dir', dir, '--name', name, '--listen', '/ip4/127.0.0.1/tcp/0', '--no-mdns', '--json', '--log-level', 'error'],
+    [
+      CLI,
+      'serve',
+      '--dir',
+      dir,
+      '--name',
+      name,
+      '--listen',
+      '/ip4/127.0.0.1/tcp/0',
+      '--no-mdns',
+      '--json',
+      '--log-level',
+      'error',
+    ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   children.push(child);
@@ -92,16 +105,35 @@ async function etcd(): Promise<string | null> {
   const names = ['a', 'b', 'c'];
   const members: { name: string; client: string; peer: string }[] = [];
   for (const name of names) {
-    members.push({ name, client: `http://127.0.0.1:${await freePort()}`, peer: `http://127.0.0.1:${await freePort()}` });
+    members.push({
+      name,
+      client: `http://127.0.0.1:${await freePort()}`,
+      peer: `http://127.0.0.1:${await freePort()}`,
+    });
   }
   const cluster = members.map(({ name, peer }) => `${name}=${peer}`).join(',');
   for (const { name, client, peer } of members) {
     const child = spawn(
       'etcd',
       [
-        '--name', name, '--data-dir', join(root, `etcd-${name}`), '--initial-cluster', cluster, '--initial-cluster-state', 'new',
-        '--listen-client-urls', client, '--advertise-client-urls', client,
-        '--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--log-level', 'error',
+        '--name',
+        name,
+        '--data-dir',
+        join(root, `etcd-${name}`),
+        '--initial-cluster',
+        cluster,
+        '--initial-cluster-state',
+        'new',
+        '--listen-client-urls',
+        client,
+        '--advertise-client-urls',
+        client,
+        '--listen-peer-urls',
+        peer,
+        '--initial-advertise-peer-urls',
+        peer,
+        '--log-level',
+        'error',
       ],
       { stdio: 'ignore' },
     );
@@ -118,7 +150,8 @@ async function etcd(): Promise<string | null> {
       const status = await fetch(`${client}/v3/maintenance/status`, { method: 'POST', body: '{}' })
         .then((answer) => answer.json() as Promise<{ leader?: string; header?: { member_id?: string } }>)
         .catch(() => null);
-      if (status?.leader !== undefined && status.leader !== '0' && status.leader === status.header?.member_id) return client;
+      if (status?.leader !== undefined && status.leader !== '0' && status.leader === status.header?.member_id)
+        return client;
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
@@ -160,7 +193,8 @@ function floor(): Figures {
   return { perSecond, p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
-const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
+const median = (numbers: readonly number[]): number =>
+  numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
 const medians = (all: readonly Figures[]): Figures => ({
   perSecond: median(all.map((f) => f.perSecond)),
   p50Ms: median(all.map((f) => f.p50Ms)),
@@ -183,14 +217,18 @@ try {
       if (other !== null) add(`etcd, ${inFlight} in flight`, await measure('etcd', other, inFlight));
     }
   }
-  console.log(`\n${'medians of'.padEnd(13)}${String(ROUNDS).padEnd(9)}${'entries/s'.padStart(9)}${'p50 ms'.padStart(10)}${'p99 ms'.padStart(10)}`);
+  console.log(
+    `\n${'medians of'.padEnd(13)}${String(ROUNDS).padEnd(9)}${'entries/s'.padStart(9)}${'p50 ms'.padStart(10)}${'p99 ms'.padStart(10)}`,
+  );
   for (const [name, all] of [...results].sort((a, b) => (a[0] < b[0] ? 1 : -1))) console.log(row(name, medians(all)));
   if (other === null) console.log('etcd is not installed here, so there is nothing to compare with.');
   else {
     const of = (name: string): Figures => medians(results.get(name) ?? []);
     if (LEVELS.includes(256)) {
       const share = of('synod, 256 in flight').perSecond / of('etcd, 256 in flight').perSecond;
-      console.log(`rate at 256 in flight: ${share.toFixed(2)} of etcd's (at least ${RATE_SHARE_MIN.toFixed(2)} wanted)`);
+      console.log(
+        `rate at 256 in flight: ${share.toFixed(2)} of etcd's (at least ${RATE_SHARE_MIN.toFixed(2)} wanted)`,
+      );
     }
     if (LEVELS.includes(1)) {
       const share = of('synod, 1 in flight').p50Ms / of('etcd, 1 in flight').p50Ms;

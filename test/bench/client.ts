@@ -36,10 +36,16 @@ function etcdWriter(): { write: () => Promise<void>; close: () => void } {
       new Promise((resolve, reject) => {
         const key = Buffer.from(`bench/${process.pid}/${n++}`).toString('base64');
         const body = JSON.stringify({ key, value: Buffer.from(text()).toString('base64') });
-        const asked = request(url, { method: 'POST', agent, headers: { 'content-length': Buffer.byteLength(body) } }, (answer) => {
-          answer.resume();
-          answer.on('end', () => (answer.statusCode === 200 ? resolve() : reject(new Error(`etcd: ${answer.statusCode}`))));
-        });
+        const asked = request(
+          url,
+          { method: 'POST', agent, headers: { 'content-length': Buffer.byteLength(body) } },
+          (answer) => {
+            answer.resume();
+            answer.on('end', () =>
+              answer.statusCode === 200 ? resolve() : reject(new Error(`etcd: ${answer.statusCode}`)),
+            );
+          },
+        );
         asked.on('error', reject);
         asked.end(body);
       }),
@@ -63,5 +69,6 @@ await Promise.all(Array.from({ length: inFlight }, loop));
 const measuredMs = performance.now() - started - WARM_UP_MS;
 writer.close();
 latencies.sort((a, b) => a - b);
-const at = (share: number): number => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0;
+const at = (share: number): number =>
+  latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0;
 console.log(JSON.stringify({ perSecond: (latencies.length / measuredMs) * 1000, p50Ms: at(0.5), p99Ms: at(0.99) }));

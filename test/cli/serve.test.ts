@@ -5,9 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { connect } from '../../src-main/cli/client.ts';
-import { type Peer, run } from '../../src-main/cli/commands/serve.ts';
+import { run } from '../../src-main/cli/commands/serve.ts';
 import { makeLog } from '../../src-main/cli/log-output.ts';
 import { Arguments } from '../../src-main/cli/usage.ts';
+import type { Peer } from '../../src-main/peer/peer.ts';
 import { FakeService, PEER } from '../ipc/fake-service.ts';
 
 const ADDRESS = `/ip4/127.0.0.1/tcp/4747/p2p/${PEER}`;

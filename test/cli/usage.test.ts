@@ -52,7 +52,7 @@ describe('what is no command line', () => {
     ['append', 'x', '--as', ''],
     ['edit', '57'],
     ['restore', '57', '--revision', '0'],
-    ['log', '--since', '0'],
+    ['log', '--since', '-1'],
     ['log', '--limit', 'ten'],
     ['log', '--since', '1', '--after-slot', '1'],
     ['invite', '--role', 'leader'],

@@ -138,7 +138,7 @@ describe('after the leader', () => {
 });
 
 describe('partitions of the Omni-Paxos paper', () => {
-  test('quorum-loss: all but the hub lose the quorum, so the hub leads', () => {
+  test('quorum-loss: all but the hub lose the quorum, so the hub leads', { timeout: 60_000 }, () => {
     for (const seed of [1, 2, 3]) {
       const lab = group('ABCDE', seed);
       const old = expectLeader(lab, 'ABCDE', 'ABCDE');
@@ -262,7 +262,7 @@ describe('duels', () => {
     expectLeader(lab, 'ABCDE', 'ABCDE');
   });
 
-  test('where every message takes two ticks and the backoff is random, end', () => {
+  test('where every message takes two ticks and the backoff is random, end', { timeout: 60_000 }, () => {
     for (let seed = 1; seed <= 20; seed++) {
       const random = new Random(seed);
       const lab = new Lab({ voters: 'ABCDE', random: () => random.number() });
@@ -300,7 +300,7 @@ function slowly(lab: Lab, delay: number, max: number, until: () => boolean): num
 }
 
 describe('stability', () => {
-  test('no needless election over 10,000 ticks with 30 % of the heartbeats lost', () => {
+  test('no needless election over 10,000 ticks with 30 % of the heartbeats lost', { timeout: 60_000 }, () => {
     const random = new Random(7);
     const lab = new Lab({ voters: 'ABC', random: () => random.number(), encoded: false });
     expectLeader(lab, 'ABC', 'ABC');

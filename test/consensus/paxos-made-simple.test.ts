@@ -413,8 +413,8 @@ describe('§2.5 The implementation', () => {
   });
 });
 
-test('any order, any loss, any duel: one slot has one value (2,000 seeded runs)', () => {
-  for (let seed = 1; seed <= 2000; seed++) {
+test('any order, any loss, any duel: one slot has one value (1,000 seeded runs)', { timeout: 60_000 }, () => {
+  for (let seed = 1; seed <= 1000; seed++) {
     const random = new Random(seed);
     const lab = new Lab({ voters: random.pick(['ABC', 'ABCD', 'ABCDE']), alpha: 1, encoded: false });
     for (let i = 0; i < 40; i++) {

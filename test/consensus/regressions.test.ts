@@ -427,7 +427,7 @@ describe('the random walk finds planted faults', () => {
     },
   };
 
-  test.each(Object.entries(faults))('%s', (_, weaken) => {
+  test.each(Object.entries(faults))('%s', { timeout: 60_000 }, (_, weaken) => {
     const seeds = Array.from({ length: 400 }, (_, i) => i + 1);
     const caught = seeds.find((seed) => {
       try {

@@ -192,7 +192,7 @@ test.each([
   ['__proto__', {}],
   ['nothing', {}],
   ['create', {}],
-  ['create', { title: '' }],
+  ['create', { title: 1 }],
   ['create', { title: 'x', extra: 1 }],
   ['create', null],
   ['append', { ...append('x'), wait: 'never' }],

@@ -57,7 +57,7 @@ const KEPT: readonly (readonly [what: string, given: string, kept?: string])[] =
   ['a byte order mark', '\ufeffx'],
   ['no characters', '\ufffe\uffff'],
   ['line separators', 'a\u2028b\u2029c'],
-  ['what looks like markup', '<script>alert(1)</script> {"a":1} ${x} `y` \\n'],
+  ['what looks like markup', '<script>alert(1)</script> {"a":1} $(x) `y` \\n'],
   ['a dash', '- begins with a dash'],
 ];
 

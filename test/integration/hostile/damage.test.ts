@@ -32,7 +32,8 @@ beforeAll(async () => {
   for (const guest of [ben, cy]) await guest.join(await ana.invite());
   await until(async () => (await ana.status()).quorum.voters === 3, 'three voters');
   const ports = machines.map(({ port }) => port);
-  const restart = () => Promise.all(machines.map((machine, at) => machine.serve({ listen: `/ip4/127.0.0.1/tcp/${ports[at]}` })));
+  const restart = () =>
+    Promise.all(machines.map((machine, at) => machine.serve({ listen: `/ip4/127.0.0.1/tcp/${ports[at]}` })));
   const stop = () => Promise.all(machines.map((machine) => machine.stop()));
   for (let n = 0; n < 20; n++) await cy.write(`early ${n}`);
   await agree(machines);
@@ -93,7 +94,9 @@ const TABLE = /\.ldb$/;
 const MANIFEST = /^MANIFEST/;
 
 async function largest(dir: string, pattern: RegExp): Promise<string> {
-  const sized = await Promise.all((await files(dir, pattern)).map(async (path) => ({ path, size: (await stat(path)).size })));
+  const sized = await Promise.all(
+    (await files(dir, pattern)).map(async (path) => ({ path, size: (await stat(path)).size })),
+  );
   return sized.toSorted((a, b) => b.size - a.size)[0]?.path as string;
 }
 
@@ -156,7 +159,10 @@ interface Options {
 }
 
 /** Damage that the opening has to notice: a lost promise can't be told from one that was never made. */
-async function expectNoticed(damage: (dir: string) => Promise<void>, { codes, keepsUnsent = false }: Options = {}): Promise<void> {
+async function expectNoticed(
+  damage: (dir: string) => Promise<void>,
+  { codes, keepsUnsent = false }: Options = {},
+): Promise<void> {
   const world = await copied();
   const { ana, ben, cy, dir, all } = world;
   await damage(dir);
@@ -205,7 +211,12 @@ async function expectNothingWrong(damage: (dir: string) => Promise<void>): Promi
   await ana.write('while Cy is away');
   await serve(cy);
   const hashes = (texts: readonly (string | null)[]): string[] =>
-    texts.map((text) => createHash('sha256').update(text ?? '').digest('hex').slice(0, 8));
+    texts.map((text) =>
+      createHash('sha256')
+        .update(text ?? '')
+        .digest('hex')
+        .slice(0, 8),
+    );
   let seen = '';
   await until(async () => {
     const whole = hashes((await ana.texts()).filter((text) => text !== UNSENT));
@@ -242,9 +253,7 @@ describe('the write-ahead file of the database', () => {
   });
 
   test('a flipped bit in its middle', async () => {
-    await expectNoticed((dir) =>
-      eachOf(dir, LOG, async (path) => flip(path, Math.max(16, (await stat(path)).size))),
-    );
+    await expectNoticed((dir) => eachOf(dir, LOG, async (path) => flip(path, Math.max(16, (await stat(path)).size))));
   });
 
   test('zeros in its middle', async () => {
@@ -289,10 +298,13 @@ describe('the mark', () => {
   });
 
   test('that of another machine', async () => {
-    await expectNoticed(async (dir) => {
-      const other = join(template.dir, 'Ben', 'groups', template.group, 'mark');
-      await cp(other, join(dir, 'mark'));
-    }, { keepsUnsent: true });
+    await expectNoticed(
+      async (dir) => {
+        const other = join(template.dir, 'Ben', 'groups', template.group, 'mark');
+        await cp(other, join(dir, 'mark'));
+      },
+      { keepsUnsent: true },
+    );
   });
 
   test('a directory in its place', async () => {
@@ -300,7 +312,10 @@ describe('the mark', () => {
     await rm(join(world.dir, 'mark'));
     await cp(template.earlier, join(world.dir, 'mark'), { recursive: true });
     await Promise.all([serve(world.ana), serve(world.ben)]);
-    const started = await serve(world.cy).then(() => null, (error: Error) => error.message);
+    const started = await serve(world.cy).then(
+      () => null,
+      (error: Error) => error.message,
+    );
     if (started !== null) expect(started).toMatch(/"error":"(DISK_FAILED|DAMAGED)"/);
     await expectSound([world.ana, world.ben]);
   });
@@ -387,7 +402,10 @@ async function expectUnopenable(damage: (dir: string) => Promise<void>): Promise
   await Promise.all([serve(ana), serve(ben)]);
   await ana.write('while Cy is away');
   await serve(cy);
-  await until(() => cy.log.some(({ level, msg }) => level === ERROR && /damaged|can't be (read|opened)/.test(msg)), 'words in the log');
+  await until(
+    () => cy.log.some(({ level, msg }) => level === ERROR && /damaged|can't be (read|opened)/.test(msg)),
+    'words in the log',
+  );
   const ran = await cy.run('append', '--group', template.group, 'x');
   expect([ran.code, ran.error?.error]).toEqual([1, 'DAMAGED']);
   // Another group in the same peer is not concerned.
@@ -408,7 +426,8 @@ describe('a store that can not be opened at all: said in words, the peer goes on
       await rm(join(dir, 'db'), { recursive: true });
       await writeFile(join(dir, 'db'), 'hello');
     }));
-  test('everything is random', () => expectUnopenable((dir) => eachOf(dir, /./, (path) => writeFile(path, randomBytes(20_000)))));
+  test('everything is random', () =>
+    expectUnopenable((dir) => eachOf(dir, /./, (path) => writeFile(path, randomBytes(20_000)))));
   test('the folder of the group is empty', () =>
     expectUnopenable(async (dir) => {
       for (const name of await readdir(dir)) await rm(join(dir, name), { recursive: true });
@@ -438,7 +457,11 @@ describe('a store that can not be opened at all: said in words, the peer goes on
     const groups = join(machine.dir, 'groups');
     await writeFile(join(groups, 'notes.txt'), 'mine');
     await cp(join(machine.dir, 'local'), join(groups, 'gcopy'), { recursive: true });
-    await cp(await machine.groupDir(), join(groups, `${(await readdir(groups)).find((name) => name.length === 26)}.new`), { recursive: true });
+    await cp(
+      await machine.groupDir(),
+      join(groups, `${(await readdir(groups)).find((name) => name.length === 26)}.new`),
+      { recursive: true },
+    );
     await machine.serve();
     await until(async () => (await machine.texts()).length === 1, 'the entry');
     expect(await readFile(join(groups, 'notes.txt'), 'utf8')).toBe('mine');
@@ -459,7 +482,10 @@ describe('other files of the directory', () => {
     await machine.stop();
     const local = join(machine.dir, 'local');
     await damage(local);
-    const failed = await machine.serve().then(() => null, (error: Error) => error.message);
+    const failed = await machine.serve().then(
+      () => null,
+      (error: Error) => error.message,
+    );
     if (failed !== null) {
       expect(failed).toMatch(/"error":"LOCAL_DAMAGED"/);
       expect(await machine.exited).toBe(5);
@@ -490,23 +516,27 @@ test('a lone peer that is damaged says so, keeps what it can read, and does not 
   expect([refused.code, refused.error?.error]).toEqual([1, 'DAMAGED']);
 });
 
-test('damage under a running peer: the tables go bad while it runs, and it goes on or stops with the reason', async () => {
-  const { ana, ben, cy, all } = await trio();
-  for (let n = 0; n < 8; n++) await ana.write(`${n} ${randomBytes(150_000).toString('hex')}`);
-  await agree(all);
-  await cy.stop();
-  await cy.serve();
-  await agree(all);
-  const dir = await cy.groupDir();
-  await eachOf(dir, TABLE, (path) => flip(path, 512));
-  const read = await cy.run('log');
-  if (read.code !== 0) expect(read.error?.error).not.toBe('INTERNAL');
-  for (let n = 0; n < 5; n++) await ben.write(`after ${n}`);
-  await until(async () => {
-    if (!cy.isRunning) return cy.exited;
-    return (await cy.status().catch(() => null))?.applied === (await ana.status()).applied;
-  }, 'an end of it');
-  await expectSound([ana, ben]);
-  if (!cy.isRunning) expect(cy.stderr).toMatch(/"error":"(DAMAGED|DISK_FAILED)"/);
-  else expect((await cy.texts()).length).toBe((await ana.texts()).length);
-}, PATIENCE_MS * 3);
+test(
+  'damage under a running peer: the tables go bad while it runs, and it goes on or stops with the reason',
+  async () => {
+    const { ana, ben, cy, all } = await trio();
+    for (let n = 0; n < 8; n++) await ana.write(`${n} ${randomBytes(150_000).toString('hex')}`);
+    await agree(all);
+    await cy.stop();
+    await cy.serve();
+    await agree(all);
+    const dir = await cy.groupDir();
+    await eachOf(dir, TABLE, (path) => flip(path, 512));
+    const read = await cy.run('log');
+    if (read.code !== 0) expect(read.error?.error).not.toBe('INTERNAL');
+    for (let n = 0; n < 5; n++) await ben.write(`after ${n}`);
+    await until(async () => {
+      if (!cy.isRunning) return cy.exited;
+      return (await cy.status().catch(() => null))?.applied === (await ana.status()).applied;
+    }, 'an end of it');
+    await expectSound([ana, ben]);
+    if (!cy.isRunning) expect(cy.stderr).toMatch(/"error":"(DAMAGED|DISK_FAILED)"/);
+    else expect((await cy.texts()).length).toBe((await ana.texts()).length);
+  },
+  PATIENCE_MS * 3,
+);

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -182,7 +183,7 @@ describe('what is said once in', () => {
       ['history', {}],
       ['x'.repeat(100_000), {}],
     ];
-    questions.forEach(([method, params], id) => socket.send(JSON.stringify({ id, method, params })));
+    for (const [id, [method, params]] of questions.entries()) socket.send(JSON.stringify({ id, method, params }));
     await until(() => heard.length === questions.length, 'the answers');
     const answers = heard.map((text) => JSON.parse(text) as { id: number; error?: { code: string } });
     expect(answers.map(({ error }) => error?.code)).toEqual(questions.map(() => 'USAGE'));
@@ -224,7 +225,6 @@ describe('what is said once in', () => {
 
 async function residentBytes(pid: number): Promise<number> {
   if (process.platform !== 'linux') return 0;
-  const { readFile } = await import('node:fs/promises');
   const kib = /VmRSS:\s+(\d+) kB/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1];
   return Number(kib) * 1024;
 }

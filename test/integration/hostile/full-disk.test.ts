@@ -30,7 +30,9 @@ function triesToMount(): boolean {
 }
 
 /** A small disk. What is on it beside the peer's data can be removed to make room. */
-async function smallDisk(name: string): Promise<{ readonly dir: string; fill(leaveBytes: number): Promise<void>; makeRoom(): Promise<void> }> {
+async function smallDisk(
+  name: string,
+): Promise<{ readonly dir: string; fill(leaveBytes: number): Promise<void>; makeRoom(): Promise<void> }> {
   const disk = inPlace(name);
   await mkdir(disk);
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_BYTES}`, 'tmpfs', disk]);
@@ -93,7 +95,10 @@ describe.runIf(canMount)('a disk of 48 MiB (tmpfs, as root)', () => {
     if (again.code !== 0) expect([again.code, again.error?.error]).toEqual([74, 'DISK_FULL']);
     else acknowledged.push('more');
     await makeRoom();
-    await until(async () => (await cy.run('append', '--timeout', '20s', 'with room again')).code === 0, 'it writes again');
+    await until(
+      async () => (await cy.run('append', '--timeout', '20s', 'with room again')).code === 0,
+      'it writes again',
+    );
     await agree(all);
     await expectAllThere(cy, acknowledged);
     await expectSound(all);
@@ -114,7 +119,10 @@ describe.runIf(canMount)('a disk of 48 MiB (tmpfs, as root)', () => {
   test('killed and started again while it is full: it reads or says why not, and with room it is as before', async () => {
     const { ana, ben, cy, all, acknowledged, makeRoom } = await fullTrio();
     await cy.kill();
-    const failed = await cy.serve().then(() => null, (error: Error) => error.message);
+    const failed = await cy.serve().then(
+      () => null,
+      (error: Error) => error.message,
+    );
     if (failed !== null) {
       expect(failed).toMatch(/"error":"DISK_FULL"/);
       expect(await cy.exited).toBe(74);
@@ -122,7 +130,10 @@ describe.runIf(canMount)('a disk of 48 MiB (tmpfs, as root)', () => {
     await expectSound([ana, ben]);
     await makeRoom();
     if (!cy.isRunning) await cy.serve();
-    await until(async () => (await cy.run('append', '--timeout', '20s', 'with room again')).code === 0, 'it writes again');
+    await until(
+      async () => (await cy.run('append', '--timeout', '20s', 'with room again')).code === 0,
+      'it writes again',
+    );
     await agree(all);
     await expectAllThere(cy, acknowledged);
     await expectSound(all);
@@ -138,7 +149,10 @@ describe.runIf(canMount)('a disk of 48 MiB (tmpfs, as root)', () => {
     expect([status.whyCode, status.canCommit]).toEqual(['DISK_FULL', false]);
     await expectAllThere(machine, acknowledged.slice(0, -5)); // the newest may be on their way
     await makeRoom();
-    await until(async () => (await machine.run('append', '--timeout', '20s', 'with room again')).code === 0, 'it writes again');
+    await until(
+      async () => (await machine.run('append', '--timeout', '20s', 'with room again')).code === 0,
+      'it writes again',
+    );
     await expectAllThere(machine, acknowledged);
     await machine.stop();
     await machine.serve();
@@ -171,7 +185,10 @@ describe.runIf(canMount)('a disk of 48 MiB (tmpfs, as root)', () => {
     );
     expect(full).toBe(4);
     await makeRoom();
-    await until(async () => (await machine.run('append', '--timeout', '20s', 'with room again')).code === 0, 'it writes again');
+    await until(
+      async () => (await machine.run('append', '--timeout', '20s', 'with room again')).code === 0,
+      'it writes again',
+    );
     await expectAllThere(machine, acknowledged);
   }, 240_000);
 

@@ -11,7 +11,10 @@ import { after, agree, alone, Machine, objects, trio, until } from './harness.ts
 /** Named outcomes have to come within this. Milliseconds. */
 const TOLD_WITHIN_MS = 30_000;
 
-const steps = (err: string): unknown[] => objects(err).filter((line) => line.event === 'join').map(({ step }) => step);
+const steps = (err: string): unknown[] =>
+  objects(err)
+    .filter((line) => line.event === 'join')
+    .map(({ step }) => step);
 
 async function guest(): Promise<Machine> {
   return new Machine('Ben').serve();
@@ -37,7 +40,11 @@ describe('tickets that are none: 1 at once, in words, and nothing is left behind
     ['garbage', (_: string) => 'hello', /begins with synod1/],
     ['nothing', (_: string) => '', null],
     ['the prefix alone', (_: string) => 'synod1', /wrong or missing/],
-    ['a mistyped letter', (ticket: string) => ticket.slice(0, 40) + (ticket[40] === 'a' ? 'b' : 'a') + ticket.slice(41), /wrong or missing/],
+    [
+      'a mistyped letter',
+      (ticket: string) => ticket.slice(0, 40) + (ticket[40] === 'a' ? 'b' : 'a') + ticket.slice(41),
+      /wrong or missing/,
+    ],
     ['two letters swapped', (ticket: string) => swapped(ticket), /wrong or missing/],
     ['the end missing', (ticket: string) => ticket.slice(0, -7), /wrong or missing/],
     ['something behind it', (ticket: string) => `${ticket}aaaa`, /wrong or missing/],
@@ -107,7 +114,9 @@ describe('hosts that are not there: one named outcome within 30 s, and 4 at the 
       const child = joinInVain(ben, formatTicket({ ...ticket, addresses: [`/ip4/127.0.0.1/tcp/${port}`] }), '30s');
       const ran = await child;
       expect(ran.code).toBe(4);
-      expect(ran.steps.some((step) => step === 'NO_ANSWER' || step === 'WRONG_PEER' || step === 'DOOR_SHUT')).toBe(true);
+      expect(ran.steps.some((step) => step === 'NO_ANSWER' || step === 'WRONG_PEER' || step === 'DOOR_SHUT')).toBe(
+        true,
+      );
       expect(ran.ms).toBeLessThan(TOLD_WITHIN_MS + 20_000);
     }
   });
@@ -132,7 +141,11 @@ describe('hosts that are not there: one named outcome within 30 s, and 4 at the 
     const other = await new Machine('Other').serve();
     const ticket = parseTicket(await ana.invite());
     const ben = await guest();
-    const ran = await joinInVain(ben, formatTicket({ ...ticket, addresses: [`/ip4/127.0.0.1/tcp/${other.port}`] }), '5s');
+    const ran = await joinInVain(
+      ben,
+      formatTicket({ ...ticket, addresses: [`/ip4/127.0.0.1/tcp/${other.port}`] }),
+      '5s',
+    );
     expect([ran.code, ran.error?.error]).toEqual([4, 'TIMED_OUT']);
     expect(ran.steps).toContain('WRONG_PEER');
   });

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Stream } from '@libp2p/interface';
 import { describe, expect, test } from 'vitest';
 import { concat, uint32 } from '../../../shared/base/bytes.ts';
 import { encodeCbor } from '../../../shared/base/cbor.ts';
-import { Random } from '../../../shared/base/random.ts';
 import { incarnationFromBytes, type PeerId, slot } from '../../../shared/base/ids.ts';
+import { Random } from '../../../shared/base/random.ts';
 import { type Ballot, ROUND_MAX } from '../../../shared/consensus/ballot.ts';
 import { encodeMessage } from '../../../shared/consensus/codec.ts';
 import type { Message } from '../../../shared/consensus/messages.ts';
@@ -16,6 +17,7 @@ import { Outbox } from '../../../shared/session/index.ts';
 import { encodeNote } from '../../../shared/wire/note.ts';
 import { encodeSessionMessage } from '../../../shared/wire/session-messages.ts';
 import { encodeFrame } from '../../../src-main/network/framing.ts';
+import type { Host } from '../../../src-main/network/libp2p-host.ts';
 import { FRAME_BYTES_MAX } from '../../../src-main/network/network.ts';
 import { DATA_PROTOCOLS, JOIN_PROTOCOL, PULSE_PROTOCOL } from '../../../src-main/network/protocols.ts';
 import { after, agree, alone, expectSound, Machine, type Trio, trio, until, WARN } from './harness.ts';
@@ -33,6 +35,16 @@ function knock({ port }: Machine): Promise<{ socket: Socket; closed: Promise<voi
   });
 }
 
+/** A stream of the join protocol, or null where none is had just now. */
+async function atTheDoor(rogue: Host, host: Machine): Promise<Stream | null> {
+  try {
+    const connection = await dial(rogue, host);
+    return await connection.newStream(JOIN_PROTOCOL, { signal: AbortSignal.timeout(5_000) });
+  } catch {
+    return null;
+  }
+}
+
 const closedSoon = (stream: Stream): Promise<unknown> => until(() => stream.status !== 'open', 'the end of the stream');
 
 describe('somebody on the network who is nobody', () => {
@@ -43,7 +55,11 @@ describe('somebody on the network who is nobody', () => {
       Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'),
       Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03]),
       Buffer.from('\x13/multistream/1.0.0\n\x07/noise\nabcdefghijklmnopqrstuvwxyz'),
-      Buffer.concat([Buffer.from('\x13/multistream/1.0.0\n\x07/noise\n'), Buffer.from([0xff, 0xff]), randomBytes(70_000)]),
+      Buffer.concat([
+        Buffer.from('\x13/multistream/1.0.0\n\x07/noise\n'),
+        Buffer.from([0xff, 0xff]),
+        randomBytes(70_000),
+      ]),
       Buffer.from('\x13/multistream/1.0.0\n'.repeat(10_000)),
       Buffer.alloc(0),
     ];
@@ -83,7 +99,13 @@ describe('somebody on the network who is nobody', () => {
     const { ana, all } = await trio();
     const rogue = await startRogue(new Uint8Array(randomBytes(32)));
     const outcomes: string[] = [];
-    for (const protocol of [PULSE_PROTOCOL, ...Object.values(DATA_PROTOCOLS), JOIN_PROTOCOL, '/ipfs/ping/1.0.0', '/ipfs/id/1.0.0']) {
+    for (const protocol of [
+      PULSE_PROTOCOL,
+      ...Object.values(DATA_PROTOCOLS),
+      JOIN_PROTOCOL,
+      '/ipfs/ping/1.0.0',
+      '/ipfs/id/1.0.0',
+    ]) {
       const heard: Uint8Array[] = [];
       try {
         const connection = await dial(rogue, ana);
@@ -117,18 +139,18 @@ describe('somebody on the network who is nobody', () => {
       encodeFrame(encodeCbor([])),
       encodeFrame(encodeCbor([1, 'join'])),
       encodeFrame(encodeCbor([99, 'join', 'from the future'])),
-      encodeFrame(encodeCbor([1, 'join', 'g'.repeat(26), new Uint8Array(32), new Uint8Array(16), 'X', new Uint8Array(64)])),
+      encodeFrame(
+        encodeCbor([1, 'join', 'g'.repeat(26), new Uint8Array(32), new Uint8Array(16), 'X', new Uint8Array(64)]),
+      ),
       encodeFrame(new Uint8Array(200_000)),
       uint32(0xffffffff),
       concat(encodeFrame(new Uint8Array(0)), encodeFrame(new Uint8Array(0)), encodeFrame(new Uint8Array(0))),
       uint32(0),
     ];
     for (const question of questions) {
-      const line = await until(() => dial(rogue, ana).catch(() => null), 'an open door');
-      const stream = await line.newStream(JOIN_PROTOCOL, { signal: AbortSignal.timeout(5_000) });
+      const stream = await until(() => atTheDoor(rogue, ana), 'an open door');
       stream.send(question);
       await closedSoon(stream);
-      await line.close().catch(() => {});
     }
     expect((await ana.status()).members).toHaveLength(3);
     await expectSound(all);
@@ -336,13 +358,33 @@ describe("a member's key in the wrong hands: frames with something wrong inside"
     const own: Ballot = { round: ballot[0] + 1, peer: stolen.peer, incarnation: stolen.incarnation };
     for (const victim of victims) {
       for (let at = chosen; at < chosen + 4; at++) {
-        bad.say(victim, { type: 'accept', ballot: own, configuration: slot(0), slot: slot(at + 1), value, watermark: slot(at) });
+        bad.say(victim, {
+          type: 'accept',
+          ballot: own,
+          configuration: slot(0),
+          slot: slot(at + 1),
+          value,
+          watermark: slot(at),
+        });
       }
-      bad.send(victim, 'session', bad.frame('session', encodeSessionMessage({ type: 'offer', runs: runs.map((run) => run.bytes) })));
-      const served: Message = { type: 'values', from: slot(chosen + 1), values: [value], digest: new Uint8Array(32), prefix: slot(chosen + 1) };
+      bad.send(
+        victim,
+        'session',
+        bad.frame('session', encodeSessionMessage({ type: 'offer', runs: runs.map((run) => run.bytes) })),
+      );
+      const served: Message = {
+        type: 'values',
+        from: slot(chosen + 1),
+        values: [value],
+        digest: new Uint8Array(32),
+        prefix: slot(chosen + 1),
+      };
       bad.send(victim, 'bulk', bad.frame('consensus', encodeMessage(served)));
     }
-    await until(() => victims.every((victim) => victim.logged('BAD_SIGNATURE').length > 0), 'BAD_SIGNATURE in both logs');
+    await until(
+      () => victims.every((victim) => victim.logged('BAD_SIGNATURE').length > 0),
+      'BAD_SIGNATURE in both logs',
+    );
     await expectUnharmed(world);
     for (const machine of world.all) {
       expect((await machine.texts()).filter((text) => text?.includes('FORGED'))).toEqual([]);
@@ -360,8 +402,28 @@ describe("a member's key in the wrong hands: frames with something wrong inside"
       const open = slot(Math.max(1, at));
       return [
         { type: 'prepare', ballot, configuration: at, slot: open, transferFrom: ballot },
-        { type: 'promise', ballot, configuration: at, floor: at, digest: HASH, listing: new Uint8Array(8), part: 0, parts: 4096, accepted: [] },
-        { type: 'promise', ballot, configuration: at, floor: at, digest: HASH, listing: new Uint8Array(8), part: 0, parts: 1, accepted: [{ slot: open, ballot, value: NOOP }] },
+        {
+          type: 'promise',
+          ballot,
+          configuration: at,
+          floor: at,
+          digest: HASH,
+          listing: new Uint8Array(8),
+          part: 0,
+          parts: 4096,
+          accepted: [],
+        },
+        {
+          type: 'promise',
+          ballot,
+          configuration: at,
+          floor: at,
+          digest: HASH,
+          listing: new Uint8Array(8),
+          part: 0,
+          parts: 1,
+          accepted: [{ slot: open, ballot, value: NOOP }],
+        },
         { type: 'accept', ballot, configuration: at, slot: open, value: NOOP, watermark: at },
         { type: 'accepted', ballot, slots: [open, open, FAR], prefix: at },
         { type: 'nack', ballot, promised: null, reason: 'ballot' },
@@ -369,9 +431,42 @@ describe("a member's key in the wrong hands: frames with something wrong inside"
         { type: 'behind', ballot, slot: open, lacks: 'you', prefix: at, digest: HASH },
         { type: 'behind', ballot, slot: open, lacks: 'me', prefix: at, digest: HASH },
         { type: 'commit', ballot, watermark: at, digest: HASH },
-        { type: 'heartbeat', promised: ballot, leading: null, hearsLeader: null, hears: [peer, peer], prefix: at, digest: HASH, durable: FAR, votes: true, note },
-        { type: 'heartbeat', promised: null, leading: null, hearsLeader: ballot, hears: [], prefix: at, digest: HASH, durable: at, votes: false, note: new Uint8Array(0) },
-        { type: 'heartbeat', promised: null, leading: null, hearsLeader: null, hears: [], prefix: at, digest: HASH, durable: at, votes: false, note: randomBytes(1024) },
+        {
+          type: 'heartbeat',
+          promised: ballot,
+          leading: null,
+          hearsLeader: null,
+          hears: [peer, peer],
+          prefix: at,
+          digest: HASH,
+          durable: FAR,
+          votes: true,
+          note,
+        },
+        {
+          type: 'heartbeat',
+          promised: null,
+          leading: null,
+          hearsLeader: ballot,
+          hears: [],
+          prefix: at,
+          digest: HASH,
+          durable: at,
+          votes: false,
+          note: new Uint8Array(0),
+        },
+        {
+          type: 'heartbeat',
+          promised: null,
+          leading: null,
+          hearsLeader: null,
+          hears: [],
+          prefix: at,
+          digest: HASH,
+          durable: at,
+          votes: false,
+          note: randomBytes(1024),
+        },
         { type: 'fetch', from: open },
         { type: 'values', from: open, values: [NOOP, NOOP], digest: HASH, prefix: at },
         { type: 'values', from: open, values: [], digest: HASH, prefix: FAR },
@@ -390,7 +485,10 @@ describe("a member's key in the wrong hands: frames with something wrong inside"
       for (const victim of victims) bad.say(victim, message);
       for (const victim of victims) {
         await sleep(20);
-        expect(victim.isRunning, `${victim.name} after ${JSON.stringify(message).slice(0, 300)}: ${victim.stderr.slice(-1_500)}`).toBe(true);
+        expect(
+          victim.isRunning,
+          `${victim.name} after ${JSON.stringify(message).slice(0, 300)}: ${victim.stderr.slice(-1_500)}`,
+        ).toBe(true);
       }
     }
     await expectUnharmed(world);
@@ -403,7 +501,11 @@ describe("a member's key in the wrong hands: frames with something wrong inside"
     for (const message of extremes(ballot[0], ballot[1] as PeerId, ballot[2])) {
       // A value under the real leader's ballot is what nobody but the leader may say.
       for (const victim of victims) {
-        bad.send(victim, 'consensus', bad.frame('consensus', encodeMessage(message), { incarnation: incarnationFromBytes(new Uint8Array(16)) }));
+        bad.send(
+          victim,
+          'consensus',
+          bad.frame('consensus', encodeMessage(message), { incarnation: incarnationFromBytes(new Uint8Array(16)) }),
+        );
         bad.say(victim, message);
       }
     }
@@ -434,7 +536,18 @@ describe("a member's key in the wrong hands: frames with something wrong inside"
     const { applied, chosen, digest } = await ana.status();
     const note = encodeNote({ levelMax: 1, applied: slot(applied), state: new Uint8Array(32).fill(1), staysOn: false });
     const prefix = slot(chosen);
-    const beat: Message = { type: 'heartbeat', promised: null, leading: null, hearsLeader: null, hears: [], prefix, digest: Buffer.from(digest, 'hex'), durable: prefix, votes: true, note };
+    const beat: Message = {
+      type: 'heartbeat',
+      promised: null,
+      leading: null,
+      hearsLeader: null,
+      hears: [],
+      prefix,
+      digest: Buffer.from(digest, 'hex'),
+      durable: prefix,
+      votes: true,
+      note,
+    };
     for (const victim of victims) bad.say(victim, beat);
     await expectUnharmed(world);
   });
@@ -443,13 +556,12 @@ describe("a member's key in the wrong hands: frames with something wrong inside"
     const world = await withBadMember();
     const { ana, ben, bad } = world;
     await ana.write('x'.repeat(1_000_000));
-    for (let n = 0; n < 20_000; n++) {
+    for (let n = 0; n < 3_000; n++) {
       bad.say(ana, { type: 'fetch', from: slot(1) });
       bad.say(ana, { type: 'barrier', id: n });
-      if (n % 1_000 === 0) await ben.write(`meanwhile ${n}`);
+      if (n % 500 === 0) await ben.write(`meanwhile ${n}`);
     }
     await expectUnharmed(world);
-    const { readFile } = await import('node:fs/promises');
     const rss = process.platform === 'linux' ? await readFile(`/proc/${ana.pid}/status`, 'utf8') : 'VmRSS: 0 kB';
     expect(Number(/VmRSS:\s+(\d+) kB/.exec(rss)?.[1])).toBeLessThan(700 * 1024);
   });

@@ -1,8 +1,8 @@
 import type { Connection, Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import type { Incarnation, PeerId } from '../../../shared/base/ids.ts';
-import type { Message } from '../../../shared/consensus/messages.ts';
 import { encodeMessage } from '../../../shared/consensus/codec.ts';
+import type { Message } from '../../../shared/consensus/messages.ts';
 import { decodeEnvelope, type Envelope, encodeEnvelope, type Layer } from '../../../shared/wire/envelope.ts';
 import { type Identity, loadOrCreateIdentity } from '../../../src-main/group/identity.ts';
 import { encodeFrame, FrameDecoder } from '../../../src-main/network/framing.ts';
@@ -73,7 +73,8 @@ async function tryToEnter(rogue: Host, victim: Machine): Promise<Entered> {
       decoder.push(data.subarray(), (body) => {
         const said = decodePulse(body);
         heard.push(said);
-        if (said.type === 'ping' && pulse.writeStatus === 'writable') sendPulse(pulse, { type: 'pong', nonce: said.nonce });
+        if (said.type === 'ping' && pulse.writeStatus === 'writable')
+          sendPulse(pulse, { type: 'pong', nonce: said.nonce });
       });
     });
     sendPulse(pulse, { type: 'open', addresses: [] });
@@ -135,7 +136,16 @@ export class BadMember {
   frame(layer: Layer, body: Uint8Array, changed: Partial<Envelope> = {}): Uint8Array {
     const { group, epoch } = this.model;
     const { incarnation } = this.stolen;
-    return encodeEnvelope({ group, epoch, incarnation, nonce: this.#nonce, turn: ++this.#turn, layer, body, ...changed });
+    return encodeEnvelope({
+      group,
+      epoch,
+      incarnation,
+      nonce: this.#nonce,
+      turn: ++this.#turn,
+      layer,
+      body,
+      ...changed,
+    });
   }
 
   send(victim: Machine, purpose: Purpose, frame: Uint8Array): void {
