@@ -84,7 +84,7 @@ export class Chaos {
     scheduler.after(random.number() * 2 * everyMs, () => {
       if (this.#over) return;
       const kind = this.#draw(faults);
-      if (kind !== null) this.#break(kind);
+      if (kind !== null && !this.#witness?.isCalled) this.#break(kind);
       this.#next(faults, everyMs);
     });
   }
@@ -161,6 +161,7 @@ export class Chaos {
   leaves(from: SimNode, out: Outgoing): readonly number[] | null {
     if (this.#over || !this.#begun) return null;
     if (out.message.type === 'accepted' && this.#witness?.follower === from) return this.#lateWitness(this.#witness);
+    if (this.#witness?.isCalled) return null;
     const triggers = this.#triggers.get(this.#occasionOf(out));
     if (triggers === undefined) return null;
     const { random, scheduler } = this.#init;
@@ -170,6 +171,7 @@ export class Chaos {
       const to = this.#init.nodes.find((n) => n.peer === out.to[random.below(out.to.length)]) ?? from;
       if (trigger.kind === 'late witness') {
         this.#isolate(from, to);
+        from.slownessMs = 500;
         this.#witness = { leader: from, follower: to, isCalled: false };
         continue;
       }
@@ -197,17 +199,20 @@ export class Chaos {
       this.#fault('late witness', `${follower.name} to ${leader.name}`);
       scheduler.after(0, () => this.#isolate(follower, null));
       this.#crashSoon(leader, 0);
+      scheduler.after(1, () => {
+        leader.slownessMs = 0;
+      });
       for (const node of nodes) {
         if (node === leader || node === follower) continue;
         this.#crashSoon(node, 50 + random.number() * 300);
-        node.slownessMs = random.pick([5, 100, 300]);
+        node.slownessMs = random.pick([5, 400, 800]);
       }
       scheduler.after(5000, () => {
         this.#witness = null;
         for (const node of nodes) node.slownessMs = 0;
       });
     }
-    return Array.from({ length: LATE_COPIES }, () => 1000 + random.number() * 4000);
+    return Array.from({ length: LATE_COPIES }, () => 1500 + random.number() * 3000);
   }
 
   #crashSoon(node: SimNode, afterMs: number): void {

@@ -65,6 +65,8 @@ export class GroupHost {
   readonly #watchers = new Set<(changes: readonly Change[]) => void>();
   #drained: (() => void)[] = [];
   #ticks = 0;
+  /** Damage that a reader met, for the loop to look after. */
+  #found: unknown = null;
   /** Entries created of late: they may not be on the disk yet, where prefixes are looked up. */
   readonly #recent: EntryId[] = [];
 
@@ -89,24 +91,15 @@ export class GroupHost {
     return host;
   }
 
-  async #open(): Promise<void> {
-    const { dir, self, signer, verifier, log } = this.#init;
-    await restoreBallast(dir).catch(() => false);
-    this.#port = await openLevelStore(dir, { create: false }).catch(async (error: unknown) => {
-      if (!(error instanceof StoreError) || error.code !== 'CORRUPT') throw error;
-      log('error', 'the database is damaged; what is whole of it is kept, the rest is fetched again', {
-        dir,
-        error: error.message,
-      });
-      await repairLevelStore(dir);
-      const port = await openLevelStore(dir, { create: false });
-      await markDamaged(port, 'DATABASE_BROKEN', error.message);
-      return port;
+  /** @param damage what was found while running, for the verdict that stays */
+  async #open(damage: Damage | null = null): Promise<void> {
+    const { self, signer, verifier, log } = this.#init;
+    await restoreBallast(this.#init.dir).catch(() => false);
+    const { port, store } = await this.#openStore(damage).catch((error: unknown) => {
+      if (!isBroken(error)) throw error;
+      return this.#openStore({ code: 'DATABASE_BROKEN', message: error.message, isBroken: true });
     });
-    const store = await readStore(this.#port).catch(async (error: unknown) => {
-      await this.#port.close();
-      throw error;
-    });
+    this.#port = port;
     for (const problem of store.problems)
       log('error', `this copy is damaged: ${problem.message}`, { code: problem.code });
     this.#journal = store.journal;
@@ -135,6 +128,26 @@ export class GroupHost {
     });
     const network = this.#init.network();
     for (const peer of this.#replica.peers) if (network.isConnected(peer)) this.#replica.connection(peer, true);
+  }
+
+  /** With damage, the verdict is on the disk before anything is read; where the database itself is broken, what is whole of it is gathered first. */
+  async #openStore(damage: Damage | null): Promise<{ port: StorePort; store: OpenedStore }> {
+    const { dir, log } = this.#init;
+    if (damage?.isBroken) {
+      log('error', 'the database is damaged; what is whole of it is kept, the rest is fetched again', {
+        dir,
+        error: damage.message,
+      });
+      await repairLevelStore(dir);
+    }
+    const port = await openLevelStore(dir, { create: false });
+    try {
+      if (damage !== null) await markDamaged(port, damage.code, damage.message);
+      return { port, store: await readStore(port) };
+    } catch (error) {
+      await port.close().catch(() => undefined);
+      throw error;
+    }
   }
 
   get replica(): Replica {
@@ -219,6 +232,12 @@ export class GroupHost {
 
   async #run(): Promise<void> {
     while (!this.#stopping) {
+      if (this.#found !== null) {
+        const found = this.#found;
+        this.#found = null;
+        await this.#recover(found);
+        continue;
+      }
       if (!this.#replica.isReady) {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
@@ -266,12 +285,10 @@ export class GroupHost {
   /** A full disk and a damaged record have a way on: the store is closed, opened and verified again. Nothing else has. */
   async #recover(error: unknown): Promise<void> {
     const isFull = error instanceof StoreError && error.code === 'DISK_FULL';
-    const isDamage = error instanceof RecordError || error instanceof FormatError || isMissing(error);
-    if (!isFull && !isDamage) return this.#fail(error);
+    if (!isFull && !isDamage(error)) return this.#fail(error);
     const { dir, log } = this.#init;
     try {
-      if (isDamage) await markDamaged(this.#port, 'RECORD_DAMAGED', (error as Error).message);
-      await this.#port.close();
+      await this.#port.close().catch(() => undefined);
       const freed = isFull && (await freeBallast(dir));
       this.#trouble = isFull && !freed ? 'DISK_FULL' : null;
       log(isFull ? 'warn' : 'error', isFull ? 'the disk is full' : 'a record is damaged; it is fetched again', {
@@ -279,11 +296,21 @@ export class GroupHost {
         freed,
         error: (error as Error).message,
       });
+      const damage = { code: 'RECORD_DAMAGED', message: (error as Error).message, isBroken: isBroken(error) };
+      if (!isFull) return await this.#open(damage);
       await this.#reopen();
     } catch (again) {
       this.#fail(again);
+    } finally {
+      this.#tellWaiters(error as Error);
     }
-    this.#tellWaiters(error as Error);
+  }
+
+  /** Somebody who reads for a client met a damaged record: the loop goes through what it does for its own. */
+  damaged(error: unknown): void {
+    if (!isDamage(error)) return;
+    this.#found ??= error;
+    this.wake();
   }
 
   /** As long as there is no room not even to open, it is tried again. */
@@ -393,4 +420,17 @@ async function markDamaged(port: StorePort, code: string, message: string): Prom
   await port.kv.write([{ type: 'put', key, value }], { sync: true });
 }
 
-const isMissing = (error: unknown): boolean => error instanceof Error && error.name === 'MissingValueError';
+interface Damage {
+  readonly code: string;
+  readonly message: string;
+  /** The database itself, not a record in it. */
+  readonly isBroken: boolean;
+}
+
+const isBroken = (error: unknown): error is StoreError => error instanceof StoreError && error.code === 'CORRUPT';
+
+/** A record that is not what it was, or the database below it. */
+export function isDamage(error: unknown): boolean {
+  if (error instanceof RecordError || error instanceof FormatError || isBroken(error)) return true;
+  return error instanceof Error && error.name === 'MissingValueError';
+}

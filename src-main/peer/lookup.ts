@@ -4,11 +4,16 @@ import { PeerError } from '../../shared/ipc/errors.ts';
 import type { GroupHost } from './group-host.ts';
 
 /** The group that is meant: its id, a unique prefix of it, or its title; left out where there is only one. */
-export function groupNamed(hosts: ReadonlyMap<string, GroupHost>, name: string | undefined): GroupHost {
+export function groupNamed(
+  hosts: ReadonlyMap<string, GroupHost>,
+  broken: ReadonlyMap<string, PeerError>,
+  name: string | undefined,
+): GroupHost {
   const all = [...hosts.values()];
   if (name === undefined) {
     const [only, another] = all;
     if (only === undefined) {
+      for (const failure of broken.values()) throw failure;
       throw new PeerError(
         'NO_GROUP',
         'This peer is in no group yet. Start a log with create, or join one with a ticket.',
@@ -22,6 +27,7 @@ export function groupNamed(hosts: ReadonlyMap<string, GroupHost>, name: string |
     }
     return only;
   }
+  for (const [group, failure] of broken) if (group.startsWith(name)) throw failure;
   const exact = all.filter((host) => host.group === name || host.replica.reader.title() === name);
   const found = exact.length > 0 ? exact : all.filter((host) => host.group.startsWith(name));
   return onlyOne(found, 'GROUP', `group ${name}`, titleOf);

@@ -99,6 +99,8 @@ class RunningPeer implements Peer {
   readonly #options: PeerOptions;
   readonly #log: Log;
   readonly #hosts = new Map<GroupId, GroupHost>();
+  /** Groups whose store can't be opened, and why. */
+  readonly #broken = new Map<GroupId, PeerError>();
   readonly #verifier = createVerifier();
   #local!: Awaited<ReturnType<typeof openLocal>>;
   #identity!: Awaited<ReturnType<typeof loadOrCreateIdentity>>;
@@ -153,11 +155,12 @@ class RunningPeer implements Peer {
       addressesOf: (peer) => (peer === this.peer ? this.#ownAddresses() : this.#local.addresses(peer)),
       log: this.#log,
     });
-    for (const group of await listGroups(place)) await this.#openGroup(group);
+    for (const group of await listGroups(place)) await this.#openKnownGroup(group);
     this.#service = createService({
       self: this.peer,
       name: () => this.#name,
       hosts: this.#hosts,
+      broken: this.#broken,
       network: this.#net,
       ownAddresses: () => this.#ownAddresses(),
       create: (title, signal) => this.#create(title, signal),
@@ -312,6 +315,19 @@ class RunningPeer implements Peer {
   }
 
   // --- groups
+
+  /** One group that can't be opened is no reason to keep the others waiting; the disk itself, or a newer version's only group, is. */
+  async #openKnownGroup(group: GroupId): Promise<void> {
+    try {
+      await this.#openGroup(group);
+    } catch (error) {
+      const isOne = error instanceof StoreError && (error.code === 'CORRUPT' || error.code === 'NEWER_FORMAT');
+      if (!isOne) throw error;
+      const failure = storeFailure(error);
+      this.#log('error', `a group can't be opened: ${failure.message}`, { group });
+      this.#broken.set(group, failure);
+    }
+  }
 
   async #openGroup(group: GroupId): Promise<GroupHost> {
     const host = await GroupHost.open({

@@ -1,5 +1,6 @@
 import { toHex } from '../../shared/base/bytes.ts';
 import type { PeerId } from '../../shared/base/ids.ts';
+import { StoreError } from '../../shared/driver/store.ts';
 import type {
   Barrier,
   GroupName,
@@ -13,7 +14,8 @@ import type {
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { createInvitationKey, formatTicket } from '../group/ticket.ts';
 import type { Network } from '../network/network.ts';
-import type { GroupHost } from './group-host.ts';
+import { storeFailure } from './failures.ts';
+import { type GroupHost, isDamage } from './group-host.ts';
 import { entryNamed, groupNamed, memberNamed } from './lookup.ts';
 import { logLines, revisions } from './reading.ts';
 import { members, peerStatus, roleOf } from './status.ts';
@@ -25,6 +27,8 @@ export interface ServiceInit {
   readonly self: PeerId;
   readonly name: () => string;
   readonly hosts: ReadonlyMap<string, GroupHost>;
+  /** Groups that could not be opened, and why. */
+  readonly broken: ReadonlyMap<string, PeerError>;
   readonly network: Network;
   /** Where this machine can be reached, for tickets; best first. */
   readonly ownAddresses: () => readonly string[];
@@ -35,7 +39,7 @@ export interface ServiceInit {
 /** The peer for its clients: the contract's methods over the groups that run here. */
 export function createService(init: ServiceInit): PeerService {
   const { network } = init;
-  const hostOf = (params: { readonly group?: string }): GroupHost => groupNamed(init.hosts, params.group);
+  const hostOf = (params: { readonly group?: string }): GroupHost => groupNamed(init.hosts, init.broken, params.group);
 
   const inForce = async (
     host: GroupHost,
@@ -77,7 +81,7 @@ export function createService(init: ServiceInit): PeerService {
     return { peer, role };
   };
 
-  return {
+  const service: PeerService = {
     groups: async () =>
       [...init.hosts.values()].map((host) => ({ group: host.group, title: host.replica.reader.title() ?? '' })),
 
@@ -171,4 +175,45 @@ export function createService(init: ServiceInit): PeerService {
       return { peer, role: null };
     },
   };
+  return guarded(service, (params) => hostOf(params as { group?: string }));
+}
+
+/** A damaged record that a request meets is told in words, and its group looks after it. */
+function guarded(service: PeerService, hostOf: (params: unknown) => GroupHost): PeerService {
+  const failed = (error: unknown, params: unknown): unknown => {
+    if (!isDamage(error)) return error instanceof StoreError ? storeFailure(error) : error;
+    try {
+      hostOf(params).damaged(error);
+    } catch {
+      // The group is not there; whoever asked is told of the damage all the same.
+    }
+    const reason = error instanceof Error ? error.message : String(error);
+    return new PeerError('DAMAGED', `A record on this disk is damaged (${reason}). It is looked after; ask again.`);
+  };
+  const guard = (method: (params: never, signal: AbortSignal) => unknown) => (params: never, signal: AbortSignal) => {
+    try {
+      const result = method(params, signal);
+      if (result instanceof Promise) {
+        return result.catch((error: unknown) => {
+          throw failed(error, params);
+        });
+      }
+      return guardedStream(result as AsyncIterable<unknown>, (error) => failed(error, params));
+    } catch (error) {
+      throw failed(error, params);
+    }
+  };
+  const entries = Object.entries(service).map(([name, method]) => [name, guard(method)]);
+  return Object.fromEntries(entries) as PeerService;
+}
+
+async function* guardedStream(
+  items: AsyncIterable<unknown>,
+  failed: (error: unknown) => unknown,
+): AsyncGenerator<unknown> {
+  try {
+    yield* items;
+  } catch (error) {
+    throw failed(error);
+  }
 }

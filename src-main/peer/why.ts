@@ -15,17 +15,17 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
   if (host.trouble === 'DISK_FULL') {
     return { code: 'DISK_FULL', text: 'The disk is full. What was saved is kept; free some space to go on.' };
   }
-  if (replica.isForked) {
-    return {
-      code: 'COPIED',
-      text: 'Another copy of this directory runs somewhere else. Keep one of them; what was written here is kept.',
-    };
-  }
   if (!replica.isSound) {
     const [problem] = replica.problems;
     return {
       code: 'DAMAGED',
       text: `This copy is damaged (${problem?.message ?? 'a file was damaged'}). It reads on, and does not vote or write.`,
+    };
+  }
+  if (replica.isForked) {
+    return {
+      code: 'COPIED',
+      text: 'Another copy of this directory runs somewhere else. Keep one of them; what was written here is kept.',
     };
   }
   if (replica.reader.member(replica.self)?.expelledSlot !== null) {

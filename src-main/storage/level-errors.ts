@@ -9,8 +9,14 @@ const FULL_BYTES = 1024 * 1024;
 
 export function readError(error: unknown): StoreError {
   const inner = innermost(error);
-  return storeError(errnoOf(inner) === 'LEVEL_CORRUPTION' ? 'CORRUPT' : 'DISK_FAILED', error);
+  return storeError(
+    errnoOf(inner) === 'LEVEL_CORRUPTION' || isShortTable(inner.message) ? 'CORRUPT' : 'DISK_FAILED',
+    error,
+  );
 }
+
+/** What LevelDB says of a table that is shorter than its own footer claims: the system finds nothing wrong with reading past the end. */
+const isShortTable = (message: string): boolean => /\.(ldb|sst): Invalid argument/.test(message);
 
 /** How a failure to open, to close or to write `ops` counts. */
 export async function levelError(error: unknown, dir: string, ops?: readonly KvOp[]): Promise<StoreError> {
@@ -21,6 +27,7 @@ export async function levelError(error: unknown, dir: string, ops?: readonly KvO
     case 'LEVEL_CORRUPTION':
       return storeError('CORRUPT', error);
     case 'LEVEL_IO_ERROR':
+      if (isShortTable(message)) return storeError('CORRUPT', error);
       return storeError(await codeOfInputOutput(message, dir, ops), error);
     default:
       // "Invalid argument": what opening says of a database that lacks its files or has others.

@@ -82,19 +82,20 @@ describe('a member that sends rubbish', () => {
     await expectSound(a, b);
   });
 
-  test('it may come back, but not at once', async () => {
+  test('it may come back later', async () => {
     const { a, rogue, peer } = await withRogue();
     const { consensus } = await enterAsMember(rogue, a.network);
     consensus.send(uint32(0));
     await until(() => !a.network.isConnected(peer), 'the cut');
-    const refused = await dialAsRogue(rogue, a.network)
-      .then((connection) => connection.newStream(PULSE_PROTOCOL, { signal: AbortSignal.timeout(3_000) }))
-      .then(() => false)
-      .catch(() => true);
-    expect(refused).toBe(true);
-    await rest(600);
-    await enterAsMember(rogue, a.network);
-    expect(a.events.connectionsOf(peer)).toEqual([true, false, true]);
+    let isBack = false;
+    for (let attempt = 0; !isBack && attempt < 50; attempt++) {
+      isBack = await dialAsRogue(rogue, a.network)
+        .then((connection) => connection.newStream(PULSE_PROTOCOL, { signal: AbortSignal.timeout(3_000) }))
+        .then(() => true)
+        .catch(() => false);
+      if (!isBack) await rest(50);
+    }
+    expect(isBack).toBe(true);
   });
 
   test('streams without a handshake, and a second one of a purpose', async () => {

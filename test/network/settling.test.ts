@@ -75,8 +75,7 @@ async function nodeAndRogue(
   throw new Error('two ids are in one order or the other');
 }
 
-const addressOf = (rogue: Host): string =>
-  (rogue.node.getMultiaddrs()[0]?.toString() as string).split('/p2p/')[0] as string;
+const addressOf = (rogue: Host): string => String(rogue.node.getMultiaddrs()[0]).split('/p2p/')[0] as string;
 
 describe('a connection is in use', () => {
   test('one that answers stays, and the new request is rejected', async () => {
