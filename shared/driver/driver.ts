@@ -30,6 +30,8 @@ export interface Application {
   turnApplied(): void;
   onLeader(leader: PeerId | null, ballot: Ballot | null, self: boolean): void;
   onBarrier(id: number, at: Slot): void;
+  /** The last slot that `peer` may be given; null for all. */
+  serveLimit(peer: PeerId): Slot | null;
   /** A stored value can't be read; somebody else will have to serve it. */
   onDamage(key: string, error: unknown): void;
   /** The number of the last own command that is on its way to the disk with this batch; 0 where there is none. */
@@ -169,7 +171,7 @@ export class Driver {
     // One answer to each, however often it asked.
     const asked = new Map(effects.flatMap((e) => (e.type === 'serve' ? [[e.to, e.from] as const] : [])));
     for (const [to, from] of asked) {
-      const message = this.#serve(from);
+      const message = this.#serve(from, this.#app.serveLimit(to));
       if (message !== null) send.push({ to: [to], message });
     }
     hasToPersist ||= this.#ownSaved || this.#overlay.waitingBytes > LAZY_BYTES_MAX || this.#lazyTicks >= LAZY_TICKS_MAX;
@@ -263,9 +265,9 @@ export class Driver {
     };
   }
 
-  #serve(from: Slot): Message | null {
+  #serve(from: Slot, limit: Slot | null): Message | null {
     const values: Value[] = [];
-    const prefix = this.#core.prefix;
+    const prefix = limit === null ? this.#core.prefix : slot(Math.min(limit, this.#core.prefix));
     let bytes = 0;
     let digest: Uint8Array | null = null;
     for (let at = from as number; at <= prefix && values.length < SERVE_VALUES_MAX; at++) {

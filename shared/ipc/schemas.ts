@@ -75,7 +75,7 @@ const inviteParams: Schema<InviteParams> = v.strictObject({
 });
 const joinParams: Schema<JoinParams> = v.strictObject({
   ...withTimeout,
-  ticket: v.pipe(v.string(), v.nonEmpty(), v.maxLength(16_384)),
+  ticket: v.pipe(v.string(), v.nonEmpty(), v.maxLength(1024 * 1024)),
 });
 const appendParams: Schema<AppendParams> = v.strictObject({
   ...writing,

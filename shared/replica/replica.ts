@@ -607,6 +607,11 @@ export class Replica implements Application {
     this.#reached.push({ at, then });
   }
 
+  /** Whoever was expelled hears of that, and of nothing after it. */
+  serveLimit(peer: PeerId): Slot | null {
+    return this.reader.member(peer)?.expelledSlot ?? null;
+  }
+
   onDamage(key: string, error: unknown): void {
     this.#problem('RECORD_DAMAGED', `${key}: ${error instanceof Error ? error.message : String(error)}`);
   }

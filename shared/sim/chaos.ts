@@ -21,6 +21,8 @@ export interface ChaosInit {
 
 const EARLY_ACCEPTS = 3;
 const LATE_COPIES = 8;
+/** Less than it takes until a proposal is sent again. */
+const HOLE_MS_MAX = 450;
 
 interface LateWitness {
   readonly leader: SimNode;
@@ -175,6 +177,15 @@ export class Chaos {
         this.#witness = { leader: from, follower: to, isCalled: false };
         continue;
       }
+      if (trigger.kind === 'hole') {
+        this.#fault(trigger.kind, from.name);
+        this.#init.people.flurry(from, 4);
+        scheduler.after(random.number() * HOLE_MS_MAX, () => {
+          if (!this.#over && random.chance(0.5)) this.#crash(from);
+          else if (!this.#over) this.#isolate(from, null);
+        });
+        return [];
+      }
       const isNow = random.chance(0.5);
       // A node can't die in the middle of its own turn here: its last words are lost instead.
       if (isNow && trigger.kind === 'sender dies') copiesAfterMs = [];
@@ -259,6 +270,8 @@ export class Chaos {
         return this.#isolate(to, null);
       case 'hand-over':
         return this.#handOver();
+      // Both are made where the message leaves.
+      case 'hole':
       case 'late witness':
         return;
     }

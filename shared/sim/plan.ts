@@ -28,6 +28,8 @@ export type TriggerKind =
   | 'receiver dies'
   | 'receiver isolated'
   | 'hand-over'
+  /** One proposal is lost to everybody, the next ones are not, and the sender is gone before it says it again. */
+  | 'hole'
   | 'late witness';
 
 export type Occasion = Outgoing['message']['type'] | 'early accept';
@@ -178,7 +180,9 @@ function drawTriggers(random: Random): Trigger[] {
     const [on, chances] = random.pick(SPEAKING);
     triggers.push({ on, kind: random.pick(TRIGGERS), chance: random.pick(chances) });
   }
-  if (random.chance(0.3))
-    triggers.push({ on: random.pick(['accept', 'early accept']), kind: 'late witness', chance: 0.2 });
+  if (random.chance(0.2)) triggers.push({ on: 'accept', kind: 'hole', chance: 0.2 });
+  if (random.chance(0.35)) {
+    triggers.push({ on: random.pick(['accept', 'early accept']), kind: 'late witness', chance: 0.3 });
+  }
   return triggers;
 }

@@ -60,6 +60,7 @@ export class GroupHost {
   #stopping = false;
   #loop: Promise<void> = Promise.resolve();
   #trouble: Trouble | null = null;
+  #isOpen = false;
   /** Whoever waits for a command: told when the disk did not take it. */
   readonly #waiters = new Set<(error: Error) => void>();
   readonly #watchers = new Set<(changes: readonly Change[]) => void>();
@@ -100,6 +101,7 @@ export class GroupHost {
       return this.#openStore({ code: 'DATABASE_BROKEN', message: error.message, isBroken: true });
     });
     this.#port = port;
+    this.#isOpen = true;
     for (const problem of store.problems)
       log('error', `this copy is damaged: ${problem.message}`, { code: problem.code });
     this.#journal = store.journal;
@@ -156,6 +158,10 @@ export class GroupHost {
   get group(): GroupId {
     return this.#replica.group;
   }
+  /** False while the store is closed to be opened again: nothing may be read from it then. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
   get trouble(): Trouble | null {
     return this.#trouble;
   }
@@ -196,7 +202,7 @@ export class GroupHost {
   }
 
   receive(from: PeerId, envelope: Envelope): void | Promise<void> {
-    if (this.#stopping || !this.isPeer(from)) return;
+    if (this.#stopping || !this.#isOpen || !this.isPeer(from)) return;
     try {
       const done = this.#replica.receiveEnvelope(from, envelope);
       this.wake();
@@ -215,12 +221,13 @@ export class GroupHost {
   }
 
   connection(peer: PeerId, connected: boolean): void {
+    if (!this.#isOpen) return;
     this.#replica.connection(peer, connected);
     this.wake();
   }
 
   #tick(): void {
-    if (this.#stopping) return;
+    if (this.#stopping || !this.#isOpen) return;
     try {
       this.#replica.tick();
       this.wake();
@@ -288,7 +295,6 @@ export class GroupHost {
     if (!isFull && !isDamage(error)) return this.#fail(error);
     const { dir, log } = this.#init;
     try {
-      await this.#port.close().catch(() => undefined);
       const freed = isFull && (await freeBallast(dir));
       this.#trouble = isFull && !freed ? 'DISK_FULL' : null;
       log(isFull ? 'warn' : 'error', isFull ? 'the disk is full' : 'a record is damaged; it is fetched again', {
@@ -296,9 +302,13 @@ export class GroupHost {
         freed,
         error: (error as Error).message,
       });
+      // Reading goes on meanwhile; nothing is written to a store whose write failed.
+      if (this.#trouble !== null) await this.#pause();
+      this.#isOpen = false;
+      await this.#port.close().catch(() => undefined);
       const damage = { code: 'RECORD_DAMAGED', message: (error as Error).message, isBroken: isBroken(error) };
-      if (!isFull) return await this.#open(damage);
-      await this.#reopen();
+      if (isFull) await this.#reopen();
+      else await this.#open(damage);
     } catch (again) {
       this.#fail(again);
     } finally {
@@ -315,15 +325,21 @@ export class GroupHost {
 
   /** As long as there is no room not even to open, it is tried again. */
   async #reopen(): Promise<void> {
-    for (;;) {
-      if (this.#trouble !== null) await new Promise((resolve) => setTimeout(resolve, FULL_DISK_PAUSE_MS));
-      if (this.#stopping) return;
+    while (!this.#stopping) {
       try {
         return await this.#open();
       } catch (error) {
         if (!(error instanceof StoreError) || error.code !== 'DISK_FULL') throw error;
         this.#trouble = 'DISK_FULL';
+        await this.#pause();
       }
+    }
+  }
+
+  /** Between two tries on a full disk; a stop cuts it short. */
+  async #pause(): Promise<void> {
+    for (let waitedMs = 0; waitedMs < FULL_DISK_PAUSE_MS && !this.#stopping; waitedMs += 100) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
 

@@ -223,9 +223,7 @@ class RunningPeer implements Peer {
     const events: NetworkEvents = {
       onFrame: (from, _purpose, frame) => this.#onFrame(from, frame),
       onConnection: (peer, connected) => this.#onConnection(peer, connected),
-      onAddresses: (peer, addresses) => {
-        void this.#local.rememberAddresses(peer, addresses).catch(() => undefined);
-      },
+      onAddresses: (peer, addresses) => this.#onAddresses(peer, addresses),
       onProblem: ({ code, peer, message }) => this.#log('warn', message, { code, peer }),
     };
     return createLibp2pNetwork({
@@ -271,25 +269,36 @@ class RunningPeer implements Peer {
   }
 
   /** Where `from` listens now, and where it knows others to be; what is new of its own is passed on, so that all find all. */
-  async #onHello(host: () => GroupHost | undefined, from: PeerId, hello: Hello): Promise<void> {
-    const before = this.#local.addresses(from);
-    const isNew = hello.addresses.some((address) => !before.includes(address));
-    if (hello.addresses.length > 0) await this.#local.rememberAddresses(from, hello.addresses);
+  async #onHello(from: PeerId, hello: Hello): Promise<void> {
+    await this.#learn(from, hello.addresses);
     for (const { peer, addresses } of hello.known) {
       const had = this.#local.addresses(peer);
       const fresh = addresses.filter((address) => !had.includes(address));
+      // Also of somebody whose admission has not arrived here yet.
       if (peer === this.peer || fresh.length === 0 || this.#net.isConnected(peer)) continue;
-      if (host()?.isPeer(peer)) await this.#local.rememberAddresses(peer, fresh);
+      await this.#local.rememberAddresses(peer, fresh);
     }
     this.#updateMembers();
-    const group = host();
-    if (!isNew || group === undefined) return;
-    for (const peer of group.replica.peers)
-      if (peer !== from && this.#net.isConnected(peer)) this.#sayHello(group, peer);
   }
 
-  #ownAddresses(): readonly string[] {
-    return this.#net.addresses().map((address) => address.replace(/\/p2p\/[^/]+$/, ''));
+  #onAddresses(peer: PeerId, addresses: readonly string[]): void {
+    this.#learn(peer, addresses).catch((error: unknown) =>
+      this.#log('warn', 'addresses could not be remembered', { error: String(error) }),
+    );
+  }
+
+  /** Where a member listens, by its own word or because it was reached there. What is new is passed on to the others. */
+  async #learn(peer: PeerId, addresses: readonly string[]): Promise<void> {
+    const before = this.#local.addresses(peer);
+    const isNew = addresses.some((address) => !before.includes(address));
+    if (addresses.length > 0) await this.#local.rememberAddresses(peer, addresses);
+    if (!isNew) return;
+    for (const host of this.#hosts.values()) {
+      if (!host.isPeer(peer)) continue;
+      for (const other of host.replica.peers) {
+        if (other !== peer && this.#net.isConnected(other)) this.#sayHello(host, other);
+      }
+    }
   }
 
   #updateMembers(): void {
@@ -306,8 +315,8 @@ class RunningPeer implements Peer {
     const wanted =
       admission.wantsDoor() ||
       [...this.#hosts.values()].some(
-        ({ replica }) =>
-          replica.reader.member(replica.self)?.rights === 'keeper' && replica.reader.invitations().length > 0,
+        ({ replica, isOpen }) =>
+          isOpen && replica.reader.member(replica.self)?.rights === 'keeper' && replica.reader.invitations().length > 0,
       );
     if (wanted === this.#isDoorOpen) return;
     this.#isDoorOpen = wanted;
@@ -341,7 +350,7 @@ class RunningPeer implements Peer {
       events: {
         onPeers: () => this.#updateMembers(),
         onHello: (from, hello) => {
-          this.#onHello(() => this.#hosts.get(group), from, hello).catch((error: unknown) =>
+          this.#onHello(from, hello).catch((error: unknown) =>
             this.#log('warn', 'addresses could not be remembered', { error: String(error) }),
           );
         },

@@ -39,7 +39,10 @@ export interface ServiceInit {
 /** The peer for its clients: the contract's methods over the groups that run here. */
 export function createService(init: ServiceInit): PeerService {
   const { network } = init;
-  const hostOf = (params: { readonly group?: string }): GroupHost => groupNamed(init.hosts, init.broken, params.group);
+  const hostOf = (params: { readonly group?: string }): GroupHost => {
+    for (const host of init.hosts.values()) if (!host.isOpen) throw beingOpened(host);
+    return groupNamed(init.hosts, init.broken, params.group);
+  };
 
   const inForce = async (
     host: GroupHost,
@@ -155,7 +158,8 @@ export function createService(init: ServiceInit): PeerService {
     },
 
     async status(params) {
-      const hosts = params.group === undefined ? [...init.hosts.values()] : [hostOf(params)];
+      const open = [...init.hosts.values()].filter((host) => host.isOpen);
+      const hosts = params.group === undefined ? open : [hostOf(params)];
       return peerStatus(init.self, init.name(), hosts, network);
     },
 
@@ -176,6 +180,12 @@ export function createService(init: ServiceInit): PeerService {
     },
   };
   return guarded(service, (params) => hostOf(params as { group?: string }));
+}
+
+function _beingOpened(host: GroupHost): PeerError {
+  return host.trouble === 'DISK_FULL'
+    ? new PeerError('DISK_FULL', 'The disk is full to the last byte. What was saved is kept; free some space to go on.')
+    : new PeerError('BUSY', 'The store is being opened again after a fault. Ask again in a moment.');
 }
 
 /** A damaged record that a request meets is told in words, and its group looks after it. */

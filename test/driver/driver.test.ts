@@ -53,6 +53,7 @@ class Notes implements Application {
   onBarrier(id: number, at: Slot): void {
     this.happened.push(`barrier ${id} at ${at}`);
   }
+  serveLimit = () => null;
   onDamage(key: string): void {
     this.happened.push(`damage ${key}`);
   }

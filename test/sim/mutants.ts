@@ -37,7 +37,13 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'ignore-accepted-values',
     rule: 'P2c: a new leader is bound by what was accepted',
-    patches: [{ file: core('proposer'), find: 'for (const row of part.accepted) {', replace: 'for (const row of [] as AcceptedValue[]) {' }],
+    patches: [
+      {
+        file: core('proposer'),
+        find: 'for (const row of part.accepted) {',
+        replace: 'for (const row of [] as AcceptedValue[]) {',
+      },
+    ],
   },
   {
     name: 'count-acceptances-across-ballots',
@@ -67,7 +73,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: core('proposer'),
-        find: "assert(r.phases.get(inForce.slot)?.done === true,",
+        find: 'assert(r.phases.get(inForce.slot)?.done === true,',
         replace: 'assert(true,',
       },
     ],
@@ -94,7 +100,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: core('ledger'),
-        find: "this.promise(ballot);\n    this.#accepted.set(at, { ballot, value });",
+        find: 'this.promise(ballot);\n    this.#accepted.set(at, { ballot, value });',
         replace: 'this.#accepted.set(at, { ballot, value });',
       },
     ],
@@ -102,7 +108,13 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'watermark-trusted-alone',
     rule: 'base rule 3: a watermark says which value only under the same ballot',
-    patches: [{ file: core('learner'), find: 'if (!held || !sameBallot(held.ballot, ballot)) break;', replace: 'if (!held) break;' }],
+    patches: [
+      {
+        file: core('learner'),
+        find: 'if (!held || !sameBallot(held.ballot, ballot)) break;',
+        replace: 'if (!held) break;',
+      },
+    ],
   },
   {
     name: 'old-ballots-accepted',
@@ -115,7 +127,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: core('ledger'),
-        find: "this.promise(ballot);\n    this.#accepted.set(at, { ballot, value });",
+        find: 'this.promise(ballot);\n    this.#accepted.set(at, { ballot, value });',
         replace: 'this.#accepted.set(at, { ballot, value });',
       },
     ],
@@ -156,7 +168,11 @@ export const MUTANTS: readonly Mutant[] = [
         find: 'promised: promise ? decodePromise(promise) : null,',
         replace: 'promised: promise && decodePromise(promise) ? null : null,',
       },
-      { file: core('ledger'), find: "assert(compareBallots(ballot, restored.promised) <= 0,", replace: 'assert(ballot.round > 0,' },
+      {
+        file: core('ledger'),
+        find: 'assert(compareBallots(ballot, restored.promised) <= 0,',
+        replace: 'assert(ballot.round > 0,',
+      },
     ],
   },
   {
@@ -182,7 +198,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: core('proposer'),
-        find: "assert(at > prefix && at <= this.#ledger.horizon,",
+        find: 'assert(at > prefix && at <= this.#ledger.horizon,',
         replace: 'assert(at > prefix,',
       },
       { file: core('acceptor'), find: "if (prefix < at - history.alpha) return 'me';", replace: '' },
@@ -220,7 +236,8 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: 'shared/document/document.ts',
         find: 'return { lastSeq: seq, lastHash: command.hash, closed: session.closed, refusals };',
-        replace: 'return isRefused(verdict) ? session : { lastSeq: seq, lastHash: command.hash, closed: session.closed, refusals };',
+        replace:
+          'return isRefused(verdict) ? session : { lastSeq: seq, lastHash: command.hash, closed: session.closed, refusals };',
       },
     ],
   },
@@ -228,7 +245,11 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'gap-applied',
     rule: 'R8: a command whose predecessor is missing is not applied',
     patches: [
-      { file: 'shared/document/document.ts', find: "if (command.seq > session.lastSeq + 1) return 'gap';", replace: '' },
+      {
+        file: 'shared/document/document.ts',
+        find: "if (command.seq > session.lastSeq + 1) return 'gap';",
+        replace: '',
+      },
       {
         file: 'shared/document/document.ts',
         find: "return equal(command.prev, session.lastHash) ? null : 'fork';",

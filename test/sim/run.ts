@@ -30,10 +30,14 @@ if (values.mutant !== undefined) {
   const mutate = new URL('mutate.ts', import.meta.url).href;
   const at = process.argv.indexOf('--mutant');
   const rest = process.argv.slice(2).filter((_, i) => i !== at - 2 && i !== at - 1);
-  const { status } = spawnSync(process.execPath, ['--import', mutate, ...process.argv.slice(1, 2), '--fail-fast', ...rest], {
-    stdio: 'inherit',
-    env: { ...process.env, SYNOD_MUTANT: values.mutant },
-  });
+  const { status } = spawnSync(
+    process.execPath,
+    ['--import', mutate, ...process.argv.slice(1, 2), '--fail-fast', ...rest],
+    {
+      stdio: 'inherit',
+      env: { ...process.env, SYNOD_MUTANT: values.mutant },
+    },
+  );
   process.exit(status ?? 1);
 }
 
@@ -81,7 +85,9 @@ function runSeeds(): void {
   console.log(faults);
   console.log({ ...total, calmMostMs });
   console.log(`${ran} seeds in ${seconds.toFixed(1)} s of one core (${perSecond.toFixed(1)} seeds/s)`);
-  console.log(`${ran - failed.length} passed, ${failed.length} failed${failed.length > 0 ? `: ${failed.map((f) => f.seed)}` : ''}`);
+  console.log(
+    `${ran - failed.length} passed, ${failed.length} failed${failed.length > 0 ? `: ${failed.map((f) => f.seed)}` : ''}`,
+  );
 }
 
 function seedsAsked(): number[] {

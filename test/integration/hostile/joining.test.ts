@@ -11,10 +11,19 @@ import { after, agree, alone, Machine, objects, trio, until } from './harness.ts
 /** Named outcomes have to come within this. Milliseconds. */
 const TOLD_WITHIN_MS = 30_000;
 
-const steps = (err: string): unknown[] =>
-  objects(err)
-    .filter((line) => line.event === 'join')
-    .map(({ step }) => step);
+const NAMED: Readonly<Record<string, RegExp>> = {
+  NO_ANSWER: /^No answer\b/,
+  WRONG_PEER: /^Another machine answers\b/,
+  DOOR_SHUT: /lets nobody in just now/,
+};
+
+/** The named outcomes on standard error: as steps, or in the words of the error where the time was up before. */
+function outcomesIn(err: string): unknown[] {
+  const said = objects(err);
+  const steps = said.filter((line) => line.event === 'join').map(({ step }) => step);
+  const named = Object.keys(NAMED).filter((name) => said.some(({ message }) => NAMED[name]?.test(String(message))));
+  return [...new Set([...steps, ...named])];
+}
 
 async function guest(): Promise<Machine> {
   return new Machine('Ben').serve();
@@ -24,7 +33,7 @@ async function guest(): Promise<Machine> {
 async function joinInVain(machine: Machine, ticket: string, timeout: string) {
   const startMs = performance.now();
   const ran = await machine.run('join', ticket, '--timeout', timeout);
-  return { ...ran, outcomes: outcomes(ran.err), ms: performance.now() - startMs };
+  return { ...ran, outcomes: outcomesIn(ran.err), ms: performance.now() - startMs };
 }
 
 async function deadPort(): Promise<number> {

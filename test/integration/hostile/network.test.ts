@@ -36,16 +36,18 @@ function knock({ port }: Machine): Promise<{ socket: Socket; closed: Promise<voi
 }
 
 /** A stream of the join protocol, or null where none is had just now. */
-async function atTheDoor(rogue: Host, host: Machine): Promise<Stream | null> {
+async function atTheDoor(rogue: Host, host: Machine): Promise<{ stream: Stream; leave: () => void } | null> {
   try {
     const connection = await dial(rogue, host);
-    return await connection.newStream(JOIN_PROTOCOL, { signal: AbortSignal.timeout(5_000) });
+    const stream = await connection.newStream(JOIN_PROTOCOL, { signal: AbortSignal.timeout(5_000) });
+    return { stream, leave: () => connection.abort(new Error('no more to say')) };
   } catch {
     return null;
   }
 }
 
-const closedSoon = (stream: Stream): Promise<unknown> => until(() => stream.status !== 'open', 'the end of the stream');
+const closedSoon = (stream: Stream): Promise<unknown> =>
+  until(() => stream.status !== 'open' || stream.remoteWriteStatus === 'closed', 'the end of the stream');
 
 describe('somebody on the network who is nobody', () => {
   test('raw TCP: rubbish on the port is thrown out, and the peer goes on', async () => {
@@ -148,9 +150,10 @@ describe('somebody on the network who is nobody', () => {
       uint32(0),
     ];
     for (const question of questions) {
-      const stream = await until(() => atTheDoor(rogue, ana), 'an open door');
+      const { stream, leave } = await until(() => atTheDoor(rogue, ana), 'an open door');
       stream.send(question);
       await closedSoon(stream);
+      leave();
     }
     expect((await ana.status()).members).toHaveLength(3);
     await expectSound(all);
