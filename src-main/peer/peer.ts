@@ -301,6 +301,10 @@ class RunningPeer implements Peer {
     }
   }
 
+  #ownAddresses(): readonly string[] {
+    return this.#net.addresses().map((address) => address.replace(/\/p2p\/[^/]+$/, ''));
+  }
+
   #updateMembers(): void {
     if (this.#network === null) return;
     const peers = new Set([...this.#hosts.values()].flatMap((host) => [...host.replica.peers]));

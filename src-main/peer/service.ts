@@ -182,7 +182,7 @@ export function createService(init: ServiceInit): PeerService {
   return guarded(service, (params) => hostOf(params as { group?: string }));
 }
 
-function _beingOpened(host: GroupHost): PeerError {
+function beingOpened(host: GroupHost): PeerError {
   return host.trouble === 'DISK_FULL'
     ? new PeerError('DISK_FULL', 'The disk is full to the last byte. What was saved is kept; free some space to go on.')
     : new PeerError('BUSY', 'The store is being opened again after a fault. Ask again in a moment.');
