@@ -618,7 +618,12 @@ function markKey(place: MarkPlace): string {
   return `mark/${place}`;
 }
 
-function sealProblems(problems: readonly Problem[]): Uint8Array {
+/** The verdict that stays, for damage that was found elsewhere than in the chain of turns. */
+export function damagedVerdict(problems: readonly { readonly code: string; readonly message: string }[]): KvOp {
+  return { type: 'put', key: DAMAGED, value: sealProblems(problems) };
+}
+
+function sealProblems(problems: readonly { readonly code: string; readonly message: string }[]): Uint8Array {
   const rows = problems.slice(0, PROBLEMS_MAX).map(({ code, message }) => [code, message.slice(0, MESSAGE_LENGTH_MAX)]);
   return seal(DAMAGED, FORMAT, encodeCbor(rows));
 }

@@ -37,7 +37,7 @@ export interface GroupName {
 
 export interface InviteParams extends InGroup, WithTimeout {
   readonly rights: Rights;
-  /** Pins the role; null leaves it to the group's policy. */
+  /** Pins the role; null: a learner, until somebody promotes it. */
   readonly role: Role | null;
   /** How long the invitation is good, from now. */
   readonly expiresMs: number;

@@ -11,11 +11,13 @@ import {
   slot,
 } from '../base/ids.ts';
 import type { KvOp, KvReader } from '../base/kv.ts';
-import { type Configuration, majorities } from '../consensus/configuration.ts';
+import { type Configuration, ConfigurationHistory, majorities } from '../consensus/configuration.ts';
 import { nextDigest, type Restored } from '../consensus/ledger.ts';
+import type { Value } from '../consensus/value.ts';
 import { decodeGenesis, type Genesis } from '../document/genesis.ts';
 import { batchHash, genesisOps } from '../document/index.ts';
 import {
+  damagedVerdict,
   JOURNAL_KEYS,
   JournalCheck,
   type JournalCore,
@@ -37,6 +39,8 @@ import { type KvRange, type KvRow, StoreError } from '../driver/store.ts';
 const GROUP_KEY = 'm/group';
 const REBUILT_KEY = 'm/rebuilt';
 const PAGE_ROWS = 1000;
+/** What the mark of a store says that no longer votes. */
+const NOTHING_SAID = { promise: null, lastOwnSeq: 0 };
 
 /** What an opening asks of whoever has the disk; the answer goes into the generator's `next`. */
 export type Ask =
@@ -130,7 +134,10 @@ export function* openStore(kv: KvReader): Generator<Ask, OpenedStore, Answer> {
       });
     } catch (error) {
       if (!isDamage(error)) throw error;
+      // Durable before anything else is done: what this acceptor had said can't be told any more, at no later start either.
       problems = [{ code: 'ACCEPTED_MISSING', message: error.message }];
+      yield { type: 'write', prepared: journal.prepareMark(NOTHING_SAID, [damagedVerdict(problems)]) };
+      journal.committed();
     }
   }
   if (restored === null) {
@@ -232,12 +239,18 @@ function* salvage(
 ): Generator<Ask, Restored, Answer> {
   let prefix = slot(0);
   let digest = genesisDigest(store.genesisBytes);
+  let blockedFrom: Slot | null = null;
   const ops: KvOp[] = [];
+  // Which configurations have force follows from the chosen values, so it is found again with them.
+  const history = new ConfigurationHistory(store.genesis.alpha, firstConfiguration(store.genesis, store.genesisBytes));
   for (let at = slot(1); ; at = slot(at + 1)) {
     const next = wholeValue(kv, at, digest);
     if (next === null) break;
     prefix = at;
-    digest = next;
+    digest = next.digest;
+    if (next.value.kind !== 'configuration') continue;
+    if (next.value.configuration !== null) history.chosen(at, next.value.configuration);
+    else blockedFrom ??= slot(at + store.genesis.alpha);
   }
   if (store.rebuild) {
     for (const [key] of yield* scanAll(prefixRange('s/'))) ops.push({ type: 'del', key });
@@ -249,26 +262,18 @@ function* salvage(
     yield { type: 'write', prepared };
     store.journal.committed();
   }
-  // Configurations with force are a function of the chosen values; those kept beyond the salvaged prefix come again as it grows.
-  const configurations = (yield* scanAll(configurationsRange)).filter(([key]) => key <= `c${logKey(prefix).slice(1)}`);
-  const restored = restoreLedger(opening(kv), {
-    genesisDigest: genesisDigest(store.genesisBytes),
-    alpha: store.genesis.alpha,
-    configurations,
-    accepted: [],
-    hash: batchHash,
-  });
-  return { ...restored, prefix, digest };
+  return { promised: null, prefix, digest, accepted: new Map(), inForce: history.all.slice(1), blockedFrom };
 }
 
-/** The digest after slot `at` where its value is there, whole, and chains on from `before`; else null. */
-function wholeValue(kv: KvReader, at: Slot, before: Uint8Array): Uint8Array | null {
-  const value = kv.get(logKey(at));
-  const digest = kv.get(digestKey(at));
-  if (!value || !digest) return null;
+/** The value of slot `at` and the digest after it, where it is there, whole, and chains on from `before`; else null. */
+function wholeValue(kv: KvReader, at: Slot, before: Uint8Array): { value: Value; digest: Uint8Array } | null {
+  const record = kv.get(logKey(at));
+  const stored = kv.get(digestKey(at));
+  if (!record || !stored) return null;
   try {
-    const next = nextDigest(before, at, decodeLogRecord(openRecord(logKey(at), value), batchHash).value.hash);
-    return equal(next, decodeDigest(openRecord(digestKey(at), digest))) ? next : null;
+    const { value } = decodeLogRecord(openRecord(logKey(at), record), batchHash);
+    const digest = nextDigest(before, at, value.hash);
+    return equal(digest, decodeDigest(openRecord(digestKey(at), stored))) ? { value, digest } : null;
   } catch (error) {
     if (isDamage(error)) return null;
     throw error;

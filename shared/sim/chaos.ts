@@ -169,6 +169,7 @@ export class Chaos {
     const { random, scheduler } = this.#init;
     let copiesAfterMs: number[] | null = null;
     for (const trigger of triggers) {
+      if (trigger.kind === 'hole' && !bringsCommands(out)) continue;
       if (!random.chance(trigger.chance) || !this.#mayStrike()) continue;
       const to = this.#init.nodes.find((n) => n.peer === out.to[random.below(out.to.length)]) ?? from;
       if (trigger.kind === 'late witness') {
@@ -179,10 +180,9 @@ export class Chaos {
       }
       if (trigger.kind === 'hole') {
         this.#fault(trigger.kind, from.name);
-        this.#init.people.flurry(from, 4);
-        scheduler.after(random.number() * HOLE_MS_MAX, () => {
-          if (!this.#over && random.chance(0.5)) this.#crash(from);
-          else if (!this.#over) this.#isolate(from, null);
+        this.#init.people.flurry(from, 6);
+        scheduler.after(20 + random.number() * HOLE_MS_MAX, () => {
+          if (!this.#over) this.#isolate(from, null);
         });
         return [];
       }
@@ -379,6 +379,10 @@ export class Chaos {
     this.faults[kind] = (this.faults[kind] ?? 0) + 1;
     this.#init.note(`-- ${kind} ${detail}`);
   }
+}
+
+function bringsCommands({ message }: Outgoing): boolean {
+  return message.type === 'accept' && message.value.kind === 'commands';
 }
 
 /** Do those nodes, under the incarnations that they have now, make up both quorums of everything that may be needed? */

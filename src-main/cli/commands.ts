@@ -68,7 +68,7 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Makes a ticket that lets one more machine in.',
     details: [
       '--rights writer          what the newcomer may do: read, write, or also invite and remove (keeper)',
-      '--role voter             pins its part in agreeing; left out, the group decides by itself',
+      '--role voter             pins its part in agreeing; left out, it holds the log and does not vote until promoted',
       '--expires 24h            how long the ticket is good',
       '--timeout 30s            exit 4 after that',
     ],

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { InvariantError } from '../../shared/base/assert.ts';
-import { encodeCbor, FormatError } from '../../shared/base/cbor.ts';
+import { FormatError } from '../../shared/base/cbor.ts';
 import type { Signer } from '../../shared/base/crypto.ts';
 import { type EntryId, type GroupId, type Incarnation, incarnationBytes, type PeerId } from '../../shared/base/ids.ts';
 import { TICK_MS } from '../../shared/consensus/constants.ts';
 import type { Change, Refused } from '../../shared/document/index.ts';
-import { JOURNAL_KEYS, JournalCore, type Prepared } from '../../shared/driver/journal.ts';
-import { RecordError, seal } from '../../shared/driver/records.ts';
+import { damagedVerdict, JournalCore, type Prepared } from '../../shared/driver/journal.ts';
+import { RecordError } from '../../shared/driver/records.ts';
 import { StoreError, type StorePort } from '../../shared/driver/store.ts';
 import { type Answer, firstTurn, type OpenedStore, openStore } from '../../shared/replica/opening.ts';
 import { type Outgoing, Replica, type ReplicaEvents } from '../../shared/replica/replica.ts';
@@ -431,9 +431,7 @@ async function readStore(
 
 /** From now on this store is a reader's, whatever becomes of this process. */
 async function markDamaged(port: StorePort, code: string, message: string): Promise<void> {
-  const key = JOURNAL_KEYS.damaged;
-  const value = seal(key, 1, encodeCbor([[code, message.slice(0, 500)]]));
-  await port.kv.write([{ type: 'put', key, value }], { sync: true });
+  await port.kv.write([damagedVerdict([{ code, message }])], { sync: true });
 }
 
 interface Damage {

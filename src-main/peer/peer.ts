@@ -320,7 +320,9 @@ class RunningPeer implements Peer {
       admission.wantsDoor() ||
       [...this.#hosts.values()].some(
         ({ replica, isOpen }) =>
-          isOpen && replica.reader.member(replica.self)?.rights === 'keeper' && replica.reader.invitations().length > 0,
+          isOpen &&
+          replica.reader.member(replica.self)?.rights === 'keeper' &&
+          replica.reader.invitations().some(({ expiresMs }) => expiresMs === null || expiresMs > Date.now()),
       );
     if (wanted === this.#isDoorOpen) return;
     this.#isDoorOpen = wanted;

@@ -3,6 +3,7 @@ import type { Configuration } from '../../shared/consensus/configuration.ts';
 import type { GroupStatus, MemberStatus, PeerStatus, Role } from '../../shared/ipc/contract.ts';
 import type { Network } from '../network/network.ts';
 import type { GroupHost } from './group-host.ts';
+import { canVote } from './presence.ts';
 import { whyNot } from './why.ts';
 
 export function peerStatus(self: string, name: string, hosts: readonly GroupHost[], network: Network): PeerStatus {
@@ -36,7 +37,7 @@ function groupStatus(host: GroupHost, network: Network): GroupStatus {
       phase1: q1,
       phase2: q2,
       voters: voters.length,
-      reachable: voters.filter((v) => v.peer === replica.self || network.isConnected(v.peer)).length,
+      reachable: voters.filter((v) => canVote(host, network, v.peer)).length,
     },
     members: members(host, network),
   };

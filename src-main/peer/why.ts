@@ -2,6 +2,7 @@ import type { PeerId } from '../../shared/base/ids.ts';
 import type { WhyCode } from '../../shared/ipc/errors.ts';
 import type { Network } from '../network/network.ts';
 import type { GroupHost } from './group-host.ts';
+import { canVote } from './presence.ts';
 
 export interface Why {
   readonly code: WhyCode;
@@ -40,7 +41,7 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
     };
   }
   const view = replica.inspect();
-  const here = (peer: PeerId): boolean => peer === replica.self || network.isConnected(peer);
+  const here = (peer: PeerId): boolean => canVote(host, network, peer);
   // While a change of voters is under way, quorums of the old and of the new ones are needed.
   const short = view.window
     .map(({ configuration: { voters, q1, q2 } }) => ({ voters, needed: Math.max(q1, q2) }))

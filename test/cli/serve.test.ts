@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { PeerId } from '../../shared/base/ids.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { connect } from '../../src-main/cli/client.ts';
 import { run } from '../../src-main/cli/commands/serve.ts';
@@ -34,13 +35,13 @@ afterEach(() => rmSync(dir, { recursive: true }));
 function start(json: boolean, close: Peer['close'] = async () => {}): Promise<number> {
   const peer: Peer = {
     service: new FakeService(),
-    peer: PEER,
+    peer: PEER as PeerId,
     addresses: () => [ADDRESS],
     close: () => {
       closed += 1;
       return close();
     },
-    closed: end.promise,
+    closed: end.promise as Promise<Error | undefined>,
   };
   const write = (to: (text: string) => void) => async (text: string) => to(text);
   const io = {

@@ -2,8 +2,8 @@
 import { registerHooks } from 'node:module';
 import { MUTANTS } from './mutants.ts';
 
-const mutant = MUTANTS.find((m) => m.name === process.env['SYNOD_MUTANT']);
-if (!mutant) throw new Error(`no such mutant: ${process.env['SYNOD_MUTANT']}`);
+const mutant = MUTANTS.find((m) => m.name === process.env.SYNOD_MUTANT);
+if (!mutant) throw new Error(`no such mutant: ${process.env.SYNOD_MUTANT}`);
 
 registerHooks({
   load(url, context, next) {

@@ -18,8 +18,8 @@ const { values } = parseArgs({
     /** Which seeds, one by one. */
     list: { type: 'string' },
     mutant: { type: 'string' },
-    /** Ends at the first seed that fails. */
-    'fail-fast': { type: 'boolean', default: false },
+    /** Ends once so many seeds have failed; 0: never. */
+    'stop-after': { type: 'string', default: '0' },
     /** Every message in the transcript. */
     messages: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -32,7 +32,7 @@ if (values.mutant !== undefined) {
   const rest = process.argv.slice(2).filter((_, i) => i !== at - 2 && i !== at - 1);
   const { status } = spawnSync(
     process.execPath,
-    ['--import', mutate, ...process.argv.slice(1, 2), '--fail-fast', ...rest],
+    ['--import', mutate, ...process.argv.slice(1, 2), '--stop-after', '1', ...rest],
     {
       stdio: 'inherit',
       env: { ...process.env, SYNOD_MUTANT: values.mutant },
@@ -74,7 +74,7 @@ function runSeeds(): void {
       if (!(error instanceof SimulationFailed)) throw error;
       failed.push({ seed, by: error.by, message: error.message.split('\n')[0] ?? '' });
       if (!values.json) tell(seed, error);
-      if (values['fail-fast']) break;
+      if (failed.length === Number(values['stop-after'])) break;
     }
   }
   const cpu = process.cpuUsage(started);

@@ -21,6 +21,8 @@ export async function serve(invocation: Invocation): Promise<number> {
     ...(name === undefined ? {} : { name }),
     ...(listen.length === 0 ? {} : { listen }),
     mdns: !args.flag('no-mdns'),
+    // A peer without a window is one that is meant to stay on.
+    staysOn: true,
     log: (logLevel, message, detail) => log[logLevel](detail ?? {}, message),
   });
   return run(peer, dir, log, invocation);

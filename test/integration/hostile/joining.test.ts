@@ -183,7 +183,8 @@ describe('invitations that are over: 4, by their own name', () => {
     const open = await joinInVain(cy, ticket, '60s');
     expect([open.code, open.error?.error]).toEqual([4, 'INVITATION_USED']);
     expect((await ana.status()).members).toHaveLength(2);
-    expect((await ben.run('join', ticket)).error?.error).toBe('ALREADY_MEMBER');
+    // The one who used it may say so again.
+    expect((await ben.run('join', ticket)).code).toBe(0);
   });
 
   test('two machines with one ticket at once: one is in, the other is told', async () => {
