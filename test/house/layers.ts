@@ -63,7 +63,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
 export const electronFolders: readonly string[] = ['src-main/shell', 'src-main/preload'];
 
 /** The only packages in shared/: pure functions of their input, on every platform the same. */
-export const purePackages: readonly string[] = ['@noble/hashes', '@scure/base', 'cborg', 'node-diff3', 'valibot'];
+export const purePackages: readonly string[] = ['@noble/hashes', '@scure/base', 'node-diff3', 'valibot'];
 
 /** Where execution starts, besides package.json's `bin` and the test files. */
 export const entryPoints: readonly string[] = [

@@ -278,12 +278,19 @@ describe('a member that is expelled', () => {
     expect(cutOff.why).toMatch(/no longer a member/);
     expect(cutOff.canCommit).toBe(false);
     expect(textsOf(await dora.log())).toEqual(['while a member']);
-    const refused = await dora.synod('append', '--timeout', '2s', 'still here?');
-    expect(refused).toMatchObject({ code: 1, lines: [], error: 'REFUSED_NOT_MEMBER' });
-    expect(messageOf(refused)).toMatch(/no longer a member/);
+    const [kept] = await dora.does('append', '--timeout', '2s', 'still here?');
+    expect(kept).toMatchObject({ status: 'saved', position: null, whyCode: 'REMOVED' });
+    expect(kept.why).toMatch(/no longer a member/);
+    const strict = await dora.synod('append', '--strict', '--timeout', '2s', 'and now?');
+    expect(strict).toMatchObject({ code: 4, lines: [{ status: 'saved', whyCode: 'REMOVED' }] });
     await dora.stop();
     await dora.start();
-    expect(await dora.status()).toMatchObject({ whyCode: 'REMOVED' });
+    expect(await dora.status()).toMatchObject({ whyCode: 'REMOVED', pending: 2 });
+    expect(await dora.log('--pending')).toMatchObject([
+      { text: 'while a member', status: 'committed' },
+      { text: 'still here?', status: 'pending', whyCode: 'REMOVED' },
+      { text: 'and now?', status: 'pending', whyCode: 'REMOVED' },
+    ]);
     expect((await ana.status()).members.filter(({ connected }) => connected)).toHaveLength(3);
 
     // The old ticket is of no use, neither with the door shut nor open.
@@ -294,8 +301,9 @@ describe('a member that is expelled', () => {
     expect(await dora.does('join', invitation)).toMatchObject([{ role: 'learner' }]);
     expect(await dora.does('append', '--timeout', '60s', 'back')).toMatchObject([{ status: 'committed' }]);
     await untilAgreed(ana, ben, cleo, dora);
-    for (const peer of [ben, dora])
-      expect(textsOf(await peer.log())).toEqual(['while a member', 'without her', 'back']);
+    // What she saved meanwhile got its place as soon as it could, before what she wrote later.
+    const texts = ['while a member', 'without her', 'still here?', 'and now?', 'back'];
+    for (const peer of [ben, dora]) expect(textsOf(await peer.log())).toEqual(texts);
   });
 
   test('a voter that is expelled votes no more, and the others decide', async () => {

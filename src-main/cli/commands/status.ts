@@ -58,7 +58,7 @@ function groupLines(group: GroupStatus): string[] {
   return [
     `${printableLine(group.title)}  (${shortId(group.group)})`,
     `  ${standing}`,
-    `  ${grouped(group.positions)} entries agreed, ${pending}.`,
+    `  ${grouped(group.positions)} ${group.positions === 1 ? 'entry' : 'entries'} agreed, ${pending}.`,
     ...(group.canCommit && group.why !== null ? [`  ${printableLine(group.why)}`] : []),
     ...memberTable(group.members, group.leader).map((line) => `  ${line}`),
   ];

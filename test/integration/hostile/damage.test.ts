@@ -211,6 +211,12 @@ async function expectNothingWrong(damage: (dir: string) => Promise<void>): Promi
   await Promise.all([serve(ana), serve(ben)]);
   await ana.write('while Cy is away');
   await serve(cy);
+  // Where the record of the group itself is gone, nobody can tell what to fetch: that is said, and harms nobody.
+  const first = await cy.run('log', '--limit', '1');
+  if (first.error?.error === 'DAMAGED' && /record of the group/.test(first.error.message)) {
+    await expectSound([ana, ben]);
+    return;
+  }
   const hashes = (texts: readonly (string | null)[]): string[] =>
     texts.map((text) =>
       createHash('sha256')
