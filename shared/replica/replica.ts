@@ -607,8 +607,10 @@ export class Replica implements Application {
     this.#reached.push({ at, then });
   }
 
-  /** Whoever was expelled hears of that, and of nothing after it. */
+  /** Whoever was expelled hears of that, and of nothing after it; but as long as it votes, the group may need it to know all (R2). */
   serveLimit(peer: PeerId): Slot | null {
+    const votes = this.#core.window().some(({ configuration: c }) => c.voters.some((v) => v.peer === peer));
+    if (votes) return null;
     return this.reader.member(peer)?.expelledSlot ?? null;
   }
 

@@ -69,12 +69,13 @@ export class Chaos {
   #roll(): void {
     if (this.#over) return;
     const { random, scheduler, people, nodes } = this.#init;
+    scheduler.after(1800 + random.number() * 2000, () => this.#roll());
+    if (this.#witness?.isCalled) return;
     const leader = this.#leader();
     people.flurry(leader, 3 + random.below(8));
     scheduler.after(random.number() * (20 + this.#roundTripMs), () => {
       if (!this.#over) this.#isolate(leader, random.chance(0.5) ? random.pick(nodes) : null);
     });
-    scheduler.after(1800 + random.number() * 2000, () => this.#roll());
   }
 
   end(): void {
@@ -215,7 +216,7 @@ export class Chaos {
       });
       for (const node of nodes) {
         if (node === leader || node === follower) continue;
-        this.#crashSoon(node, 50 + random.number() * 300);
+        this.#crashSoon(node, 200 + random.number() * 500);
         node.slownessMs = random.pick([5, 400, 800]);
       }
       scheduler.after(5000, () => {
@@ -318,7 +319,9 @@ export class Chaos {
     this.#healPlanned = true;
     scheduler.after(random.pick([300, 2000, 2000]) + random.number() * 3000, () => {
       this.#healPlanned = false;
-      if (!this.#over) this.#heal();
+      if (this.#over) return;
+      if (this.#witness?.isCalled) this.#planHeal();
+      else this.#heal();
     });
   }
 

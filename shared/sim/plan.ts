@@ -181,8 +181,8 @@ function drawTriggers(random: Random): Trigger[] {
     triggers.push({ on, kind: random.pick(TRIGGERS), chance: random.pick(chances) });
   }
   if (random.chance(0.2)) triggers.push({ on: 'accept', kind: 'hole', chance: 0.2 });
-  if (random.chance(0.35)) {
-    triggers.push({ on: random.pick(['accept', 'early accept']), kind: 'late witness', chance: 0.3 });
+  if (random.chance(0.45)) {
+    triggers.push({ on: random.pick(['accept', 'early accept']), kind: 'late witness', chance: 0.4 });
   }
   return triggers;
 }
