@@ -1,11 +1,12 @@
 import type { Random } from '../base/random.ts';
 import { count } from '../consensus/configuration.ts';
+import type { Accept } from '../consensus/messages.ts';
 import type { Outgoing } from '../replica/replica.ts';
 import { acceptorName, ballotName, type Choices } from './choices.ts';
 import type { Links } from './links.ts';
 import type { SimNode } from './node.ts';
 import { type People, write } from './people.ts';
-import type { FaultKind, Occasion, Plan, Step, Trigger } from './plan.ts';
+import type { FaultKind, Occasion, Plan, Step, Trigger, TriggerKind } from './plan.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export interface ChaosInit {
@@ -24,6 +25,15 @@ const LATE_COPIES = 8;
 /** Less than it takes until a proposal is sent again. */
 const HOLE_MS_MAX = 450;
 
+const CONTEST_MS = 7000;
+const NEEDS_COMMANDS: ReadonlySet<TriggerKind> = new Set(['hole', 'contest']);
+
+interface Contest {
+  readonly first: SimNode;
+  readonly ballot: string;
+  second: SimNode | null;
+}
+
 interface LateWitness {
   readonly leader: SimNode;
   readonly follower: SimNode;
@@ -41,6 +51,7 @@ export class Chaos {
   readonly #proposals = new Map<string, number>();
   #struckMs = 0;
   #witness: LateWitness | null = null;
+  #contest: Contest | null = null;
   #ledBefore: SimNode | null = null;
   #begun = false;
   #over = false;
@@ -70,7 +81,7 @@ export class Chaos {
     if (this.#over) return;
     const { random, scheduler, people, nodes } = this.#init;
     scheduler.after(1800 + random.number() * 2000, () => this.#roll());
-    if (this.#witness?.isCalled) return;
+    if (this.#isStaged) return;
     const leader = this.#leader();
     people.flurry(leader, 3 + random.below(8));
     scheduler.after(random.number() * (20 + this.#roundTripMs), () => {
@@ -87,7 +98,7 @@ export class Chaos {
     scheduler.after(random.number() * 2 * everyMs, () => {
       if (this.#over) return;
       const kind = this.#draw(faults);
-      if (kind !== null && !this.#witness?.isCalled) this.#break(kind);
+      if (kind !== null && !this.#isStaged) this.#break(kind);
       this.#next(faults, everyMs);
     });
   }
@@ -164,13 +175,14 @@ export class Chaos {
   leaves(from: SimNode, out: Outgoing): readonly number[] | null {
     if (this.#over || !this.#begun) return null;
     if (out.message.type === 'accepted' && this.#witness?.follower === from) return this.#lateWitness(this.#witness);
-    if (this.#witness?.isCalled) return null;
+    if (this.#contest !== null) return this.#goOnContesting(this.#contest, from, out);
+    if (this.#isStaged) return null;
     const triggers = this.#triggers.get(this.#occasionOf(out));
     if (triggers === undefined) return null;
     const { random, scheduler } = this.#init;
     let copiesAfterMs: number[] | null = null;
     for (const trigger of triggers) {
-      if (trigger.kind === 'hole' && !bringsCommands(out)) continue;
+      if (NEEDS_COMMANDS.has(trigger.kind) && !bringsCommands(out)) continue;
       if (!random.chance(trigger.chance) || !this.#mayStrike()) continue;
       const to = this.#init.nodes.find((n) => n.peer === out.to[random.below(out.to.length)]) ?? from;
       if (trigger.kind === 'late witness') {
@@ -178,6 +190,15 @@ export class Chaos {
         from.slownessMs = 500;
         this.#witness = { leader: from, follower: to, isCalled: false };
         continue;
+      }
+      if (trigger.kind === 'contest') {
+        this.#fault(trigger.kind, from.name);
+        this.#contest = { first: from, ballot: ballotName((out.message as Accept).ballot), second: null };
+        scheduler.after(CONTEST_MS, () => {
+          this.#contest = null;
+        });
+        this.#isolate(from, null);
+        return null;
       }
       if (trigger.kind === 'hole') {
         this.#fault(trigger.kind, from.name);
@@ -227,6 +248,29 @@ export class Chaos {
     return Array.from({ length: LATE_COPIES }, () => 1500 + random.number() * 3000);
   }
 
+  /** The next leader's first value is accepted all around, and before it hears so it is cut off, too; the one before comes back. */
+  #goOnContesting(contest: Contest, from: SimNode, { message }: Outgoing): readonly number[] | null {
+    if (message.type === 'accept' && contest.second === null && ballotName(message.ballot) !== contest.ballot) {
+      if (from === contest.first) return null;
+      contest.second = from;
+      this.#init.people.flurry(from, 3);
+    } else if (message.type === 'accepted' && contest.second !== null && message.ballot.peer === contest.second.peer) {
+      const { second } = contest;
+      if (!this.#isAlone(second)) this.#init.scheduler.after(0, () => this.#isolate(second, null));
+      return [];
+    }
+    return null;
+  }
+
+  #isAlone(node: SimNode): boolean {
+    return this.#init.nodes.every((n) => n === node || this.#init.links.isCut(n.index, node.index));
+  }
+
+  /** A longer story is under way, and chance keeps out of it. */
+  get #isStaged(): boolean {
+    return this.#contest !== null || this.#witness?.isCalled === true;
+  }
+
   #crashSoon(node: SimNode, afterMs: number): void {
     this.#init.scheduler.after(afterMs, () => {
       if (!this.#over) this.#crash(node, 20);
@@ -271,7 +315,8 @@ export class Chaos {
         return this.#isolate(to, null);
       case 'hand-over':
         return this.#handOver();
-      // Both are made where the message leaves.
+      // These are made where the message leaves.
+      case 'contest':
       case 'hole':
       case 'late witness':
         return;
@@ -320,7 +365,7 @@ export class Chaos {
     scheduler.after(random.pick([300, 2000, 2000]) + random.number() * 3000, () => {
       this.#healPlanned = false;
       if (this.#over) return;
-      if (this.#witness?.isCalled) this.#planHeal();
+      if (this.#isStaged) this.#planHeal();
       else this.#heal();
     });
   }
@@ -336,11 +381,17 @@ export class Chaos {
     const { random, nodes } = this.#init;
     const leader = nodes.find((n) => n.replica?.inspect().leads);
     if (!leader?.replica) return;
-    const to = random.chance(0.4) ? this.#ledBefore : random.chance(0.7) ? random.pick(nodes) : null;
+    const to = random.pick([this.#ledBefore, this.#laggard(leader), random.pick(nodes), null]);
     this.#ledBefore = leader;
     leader.replica.handOver(to?.peer ?? null);
     leader.pump();
     this.#fault('hand-over', `${leader.name} to ${to?.name ?? 'anybody'}`);
+  }
+
+  /** Whoever is up and holds least. */
+  #laggard(but: SimNode): SimNode | null {
+    const up = this.#init.nodes.filter((n) => n.isUp && n !== but);
+    return up.sort((a, b) => a.prefix - b.prefix)[0] ?? null;
   }
 
   #pin(nodes: readonly SimNode[], role: 'voter' | 'learner'): void {

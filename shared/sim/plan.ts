@@ -30,6 +30,8 @@ export type TriggerKind =
   | 'hand-over'
   /** One proposal is lost to everybody, the next ones are not, and the sender is gone before it says it again. */
   | 'hole'
+  /** Two leaders after each other are cut off with different values in one slot, and the third has to tell which one counts. */
+  | 'contest'
   | 'late witness';
 
 export type Occasion = Outgoing['message']['type'] | 'early accept';
@@ -181,6 +183,7 @@ function drawTriggers(random: Random): Trigger[] {
     triggers.push({ on, kind: random.pick(TRIGGERS), chance: random.pick(chances) });
   }
   if (random.chance(0.2)) triggers.push({ on: 'accept', kind: 'hole', chance: 0.2 });
+  if (random.chance(0.25)) triggers.push({ on: 'accept', kind: 'contest', chance: 0.1 });
   if (random.chance(0.45)) {
     triggers.push({ on: random.pick(['accept', 'early accept']), kind: 'late witness', chance: 0.4 });
   }

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
+import { afterAll, afterEach, beforeEach, expect } from 'vitest';
 import type { GroupStatus, LogLine, PeerService, Role } from '../../shared/ipc/contract.ts';
 import { connect, type PeerConnection } from '../../src-main/cli/client.ts';
 
@@ -225,11 +225,13 @@ export const never: AbortSignal = new AbortController().signal;
 
 /** The peers of one test, and the folder with their data. */
 export class World {
-  readonly #dir = mkdtempSync(join(tmpdir(), 'synod-it-'));
   readonly peers: Peer[] = [];
+  /** Made with the first peer. */
+  #dir: string | null = null;
 
   /** A peer that was not started yet. */
   peer(name: string): Peer {
+    this.#dir ??= mkdtempSync(join(tmpdir(), 'synod-it-'));
     const peer = new Peer(name, join(this.#dir, name.toLowerCase()));
     this.peers.push(peer);
     return peer;
@@ -259,7 +261,7 @@ export class World {
       peer.signal('SIGCONT');
       await peer.kill();
     }
-    rmSync(this.#dir, { recursive: true, force: true, maxRetries: 5 });
+    if (this.#dir !== null) rmSync(this.#dir, { recursive: true, force: true, maxRetries: 5 });
     return this.peers.flatMap((peer) => peer.troubles.map((trouble) => `${peer.name}: ${trouble}`));
   }
 }
@@ -280,7 +282,6 @@ export function worldForEach(): () => World {
 /** One world for all tests of a `describe`. */
 export function worldForAll(): World {
   const world = new World();
-  beforeAll(() => undefined);
   afterEach(({ task }) => {
     if (task.result?.state === 'fail') tellAll(world);
   });

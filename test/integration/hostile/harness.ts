@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect } from 'vitest';
 import type { CommittedLine, GroupStatus, PeerService } from '../../../shared/ipc/contract.ts';
+import { PeerError } from '../../../shared/ipc/errors.ts';
 import { connect } from '../../../src-main/cli/client.ts';
 
 /** Real peers of the built command, for tests that maltreat them. */
@@ -212,13 +213,19 @@ export class Machine {
     return synod([command, '--dir', this.dir, '--json', ...rest], options);
   }
 
+  /** While a store is opened again, the peer says BUSY for a moment: then once more. */
   async ask<T>(question: (service: PeerService, signal: AbortSignal) => Promise<T>): Promise<T> {
     const signal = AbortSignal.timeout(PATIENCE_MS);
-    const connection = await connect(this.dir, signal);
-    try {
-      return await question(connection.service, signal);
-    } finally {
-      connection.close();
+    for (;;) {
+      const connection = await connect(this.dir, signal);
+      try {
+        return await question(connection.service, signal);
+      } catch (error) {
+        if (!(error instanceof PeerError) || error.code !== 'BUSY') throw error;
+      } finally {
+        connection.close();
+      }
+      await sleep(100);
     }
   }
 
@@ -244,16 +251,12 @@ export class Machine {
 
   /** The agreed texts. */
   async texts(group?: string): Promise<(string | null)[]> {
-    const signal = AbortSignal.timeout(PATIENCE_MS);
-    const connection = await connect(this.dir, signal);
-    try {
+    const params = { follow: false, pending: false, ...(group === undefined ? {} : { group }) };
+    return this.ask(async (service, signal) => {
       const found: (string | null)[] = [];
-      const params = { follow: false, pending: false, ...(group === undefined ? {} : { group }) };
-      for await (const line of connection.service.log(params, signal)) found.push((line as CommittedLine).text);
+      for await (const line of service.log(params, signal)) found.push((line as CommittedLine).text);
       return found;
-    } finally {
-      connection.close();
-    }
+    });
   }
 
   async join(ticket: string): Promise<void> {
