@@ -82,13 +82,17 @@ export function firstConfiguration(genesis: Genesis, genesisBytes: Uint8Array): 
   };
 }
 
+/**
+ * Which group this is, and whose store. Written again at every start, so that it does not lie in the oldest table alone: everything else can be
+ * fetched again, this can't.
+ */
+export function groupRecord(genesisBytes: Uint8Array, incarnation: Incarnation): KvOp {
+  return { type: 'put', key: GROUP_KEY, value: encodeCbor([1, genesisBytes, incarnationBytes(incarnation)]) };
+}
+
 /** The first turn of a new store, of the founder's or a joiner's. */
 export function firstTurn(genesisBytes: Uint8Array, incarnation: Incarnation): JournalTurn {
-  const group: KvOp = {
-    type: 'put',
-    key: GROUP_KEY,
-    value: encodeCbor([1, genesisBytes, incarnationBytes(incarnation)]),
-  };
+  const group = groupRecord(genesisBytes, incarnation);
   return { ops: [group, ...genesisOps(genesisBytes)].map(sealed), accepted: [], promise: null, lastOwnSeq: 0 };
 }
 

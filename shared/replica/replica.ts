@@ -40,7 +40,7 @@ import {
 } from '../wire/session-messages.ts';
 import { runsIn, Verdicts, type VerifyAll } from './ingress.ts';
 import { Offers } from './offers.ts';
-import { genesisDigest, type OpenedStore } from './opening.ts';
+import { genesisDigest, groupRecord, type OpenedStore } from './opening.ts';
 import { sameVoters, wantedVoters } from './voters.ts';
 
 /** Which stream a message travels on, so that consensus never waits behind a bulk transfer. */
@@ -207,7 +207,7 @@ export class Replica implements Application {
     const loaded = this.outbox.load([...store.outbox, ...store.refused], this.reader);
     this.#cutSeq = this.outbox.lastSeq;
     this.#savedSeq = this.outbox.lastSeq;
-    this.#loadedOps = loaded.ops;
+    this.#loadedOps = [...loaded.ops, groupRecord(store.genesisBytes, store.incarnation)];
     this.#takeSettling(loaded);
     this.#updateMembers();
   }
