@@ -102,7 +102,7 @@ const SOFT: Partial<Record<FaultKind, number>> = {
 };
 
 /** What may be held back, and what triggers wait for: the rarer, the likelier they pull. */
-const HELD: readonly Message['type'][] = ['prepare', 'promise', 'accept', 'accept', 'accepted', 'accepted', 'commit'];
+const HELD: readonly Message['type'][] = ['prepare', 'promise', 'accept', 'accept', 'accepted', 'commit', 'values', 'values'];
 const SPEAKING: readonly (readonly [Occasion, readonly number[]])[] = [
   ['early accept', [0.2, 0.6]],
   ['early accept', [0.2, 0.6]],
@@ -182,7 +182,7 @@ function drawTriggers(random: Random): Trigger[] {
     const [on, chances] = random.pick(SPEAKING);
     triggers.push({ on, kind: random.pick(TRIGGERS), chance: random.pick(chances) });
   }
-  if (random.chance(0.2)) triggers.push({ on: 'accept', kind: 'hole', chance: 0.2 });
+  if (random.chance(0.3)) triggers.push({ on: 'accept', kind: 'hole', chance: 0.4 });
   if (random.chance(0.25)) triggers.push({ on: 'accept', kind: 'contest', chance: 0.1 });
   if (random.chance(0.45)) {
     triggers.push({ on: random.pick(['accept', 'early accept']), kind: 'late witness', chance: 0.4 });
