@@ -102,7 +102,16 @@ const SOFT: Partial<Record<FaultKind, number>> = {
 };
 
 /** What may be held back, and what triggers wait for: the rarer, the likelier they pull. */
-const HELD: readonly Message['type'][] = ['prepare', 'promise', 'accept', 'accept', 'accepted', 'commit', 'values', 'values'];
+const HELD: readonly Message['type'][] = [
+  'prepare',
+  'promise',
+  'accept',
+  'accept',
+  'accepted',
+  'commit',
+  'values',
+  'values',
+];
 const SPEAKING: readonly (readonly [Occasion, readonly number[]])[] = [
   ['early accept', [0.2, 0.6]],
   ['early accept', [0.2, 0.6]],

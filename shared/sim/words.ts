@@ -24,8 +24,8 @@ export interface Speaker extends Acceptor {
  */
 export class Words {
   readonly #choices: Choices;
-  /** `ballot|configuration` → who promised it. */
-  readonly #promised = new Map<string, Set<string>>();
+  /** `ballot|configuration` → who promised it, and the lowest floor that was said with it. */
+  readonly #promised = new Map<string, Map<string, number>>();
   /** In which life of its owner a ballot was used. */
   readonly #lifeOf = new Map<string, string>();
   readonly #digests = new Map<number, Uint8Array>();
@@ -171,8 +171,9 @@ export class Words {
       }
     }
     const key = `${ballotName(m.ballot)}|${m.configuration}`;
-    const promised = this.#promised.get(key) ?? new Set();
-    this.#promised.set(key, promised.add(acceptorName(who)));
+    const promised = this.#promised.get(key) ?? new Map<string, number>();
+    const floor = Math.min(m.floor, promised.get(acceptorName(who)) ?? m.floor);
+    this.#promised.set(key, promised.set(acceptorName(who), floor));
   }
 
   #accept(who: Speaker, m: Accept): void {
@@ -199,6 +200,10 @@ export class Words {
       () =>
         `${name} proposes in slot ${m.slot} under ${showBallot(m.ballot)}, which only ${votes} of the voters of ${m.configuration} promised`,
     );
+    // Whichever of them the leader counted, one of its quorum's floors is no lower than this (R4).
+    const floors = [...(promised?.values() ?? [])].sort((a, b) => a - b);
+    const floor = floors[governing.configuration.q1 - 2] ?? 0;
+    check(m.slot > floor, () => `${name} proposes in slot ${m.slot}, below the floor ${floor} of those who promised (R4)`);
     this.#choices.proposed(m.slot, m.ballot, this.#nameOf(m.value), m.value.bytes);
     if (m.value.kind === 'commands') this.#saved(who, (decodeBatch(m.value.payload) as Batch).runs, 'proposes');
   }
