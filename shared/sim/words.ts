@@ -203,7 +203,10 @@ export class Words {
     // Whichever of them the leader counted, one of its quorum's floors is no lower than this (R4).
     const floors = [...(promised?.values() ?? [])].sort((a, b) => a - b);
     const floor = floors[governing.configuration.q1 - 2] ?? 0;
-    check(m.slot > floor, () => `${name} proposes in slot ${m.slot}, below the floor ${floor} of those who promised (R4)`);
+    check(
+      m.slot > floor,
+      () => `${name} proposes in slot ${m.slot}, below the floor ${floor} of those who promised (R4)`,
+    );
     this.#choices.proposed(m.slot, m.ballot, this.#nameOf(m.value), m.value.bytes);
     if (m.value.kind === 'commands') this.#saved(who, (decodeBatch(m.value.payload) as Batch).runs, 'proposes');
   }

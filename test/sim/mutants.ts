@@ -1,4 +1,9 @@
 /**
+ * Not here, since a seed would need more luck than it has: a barrier served by a re-proposed value (R9). It takes a leader that dies just as a new
+ * configuration's first slots are used, a successor whose second phase 1 comes late, and a read in between; test/consensus/barriers.test.ts plays it by hand.
+ */
+
+/**
  * Bugs to plant: each is a change to one place of the production source, made as the module is loaded, so that production carries no
  * switches. A simulator that does not catch them proves nothing.
  */
@@ -6,6 +11,8 @@ export interface Mutant {
   readonly name: string;
   /** What it weakens. */
   readonly rule: string;
+  /** Known to catch it; where none of them does any more, the tests look for another. */
+  readonly seeds: readonly number[];
   readonly patches: readonly { readonly file: string; readonly find: string; readonly replace: string }[];
 }
 
@@ -15,6 +22,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'reply-before-persist',
     rule: 'base rule 1: a promise or acceptance is on disk before the message that speaks of it leaves',
+    seeds: [1],
     patches: [
       {
         file: 'shared/driver/driver.ts',
@@ -26,6 +34,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'ignore-highest-accepted-ballot',
     rule: 'P2c: a new leader re-proposes the value of the highest accepted ballot',
+    seeds: [80, 251, 259],
     patches: [
       {
         file: core('proposer'),
@@ -37,6 +46,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'ignore-accepted-values',
     rule: 'P2c: a new leader is bound by what was accepted',
+    seeds: [2, 3, 4],
     patches: [
       {
         file: core('proposer'),
@@ -48,6 +58,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'count-acceptances-across-ballots',
     rule: 'base rule 3: chosen means accepted by a quorum under one ballot',
+    seeds: [7, 76, 101],
     patches: [
       {
         file: core('proposer'),
@@ -59,6 +70,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'phase-1-ignores-configuration',
     rule: 'R1: phase 1 is per configuration',
+    seeds: [3, 6, 7],
     patches: [
       {
         file: core('proposer'),
@@ -81,6 +93,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'ballot-reused-after-restart',
     rule: 'R3: ballots are never resumed after a restart',
+    seeds: [1, 30, 38],
     patches: [
       {
         file: core('ledger'),
@@ -97,6 +110,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'accept-does-not-promise',
     rule: 'base rule 2: accepting a ballot also promises it',
+    seeds: [3, 4, 5],
     patches: [
       {
         file: core('ledger'),
@@ -108,6 +122,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'watermark-trusted-alone',
     rule: 'base rule 3: a watermark says which value only under the same ballot',
+    seeds: [7, 11],
     patches: [
       {
         file: core('learner'),
@@ -119,6 +134,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'old-ballots-accepted',
     rule: 'P1a: an acceptor accepts only what no higher promise forbids',
+    seeds: [3, 4, 5],
     patches: [
       {
         file: core('acceptor'),
@@ -135,6 +151,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'quorum-one-short',
     rule: 'base rule 4: quorums intersect',
+    seeds: [2, 3, 4],
     patches: [
       {
         file: core('proposer'),
@@ -146,6 +163,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'duplicate-commands-applied',
     rule: 'R8: a duplicate is dropped',
+    seeds: [2, 4, 8],
     patches: [
       {
         file: 'shared/document/document.ts',
@@ -162,6 +180,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'promise-lost-at-restart',
     rule: 'R3: what was promised outlives a restart',
+    seeds: [1, 15, 21],
     patches: [
       {
         file: 'shared/driver/restore.ts',
@@ -178,6 +197,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'fill-below-floor',
     rule: 'R4: a leader catches up to the highest floor of its quorum before it proposes',
+    seeds: [20, 22, 27],
     patches: [
       {
         file: core('proposer'),
@@ -189,6 +209,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'horizon-and-prefix-check-off',
     rule: 'R1: nothing is proposed or accepted more than α slots ahead of what is known (each check covers for the other)',
+    seeds: [2, 4, 6],
     patches: [
       { file: core('proposer'), find: 'if (r.next > this.#ledger.horizon) return null;', replace: '' },
       {
@@ -209,6 +230,7 @@ export const MUTANTS: readonly Mutant[] = [
     // early by the core alone: the bug is planted where the driver gives the core its own words back.
     name: 'own-vote-before-durable',
     rule: 'R3: a leader counts its own acceptance only once it is durable',
+    seeds: [1, 2],
     patches: [
       {
         file: 'shared/driver/driver.ts',
@@ -221,6 +243,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'forgotten-incarnation-counted',
     rule: 'R7: a store that lost what it had said is another voter',
+    seeds: [14, 24, 51],
     patches: [
       {
         file: core('configuration'),
@@ -232,6 +255,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'refused-command-blocks-author',
     rule: 'R8: a refused command consumes its seq',
+    seeds: [1, 2],
     patches: [
       {
         file: 'shared/document/document.ts',
@@ -244,6 +268,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'gap-applied',
     rule: 'R8: a command whose predecessor is missing is not applied',
+    seeds: [136, 253, 264],
     patches: [
       {
         file: 'shared/document/document.ts',
@@ -260,6 +285,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'stale-barrier',
     rule: 'R9: a barrier is served by a slot that was proposed after it was asked for',
+    seeds: [1, 4, 5],
     patches: [
       {
         file: 'shared/replica/replica.ts',
@@ -269,19 +295,9 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: 'barrier-on-a-re-proposal',
-    rule: 'R9: a value that binds the leader may lie below what is committed already, so no barrier is served by it',
-    patches: [
-      {
-        file: core('proposer'),
-        find: 'this.#propose(r, value, false);\n    }',
-        replace: 'this.#proposeNew(r, value, false);\n    }',
-      },
-    ],
-  },
-  {
     name: 'prepare-refused-at-equal-ballot',
     rule: 'R1: a Prepare at the ballot already promised is granted (a stall)',
+    seeds: [5, 8],
     patches: [
       {
         file: core('acceptor'),
@@ -294,6 +310,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'hand-over-without-prefix',
     rule: 'R2: no voter accepts in a configuration before it holds everything below its first slot',
+    seeds: [3, 10, 12],
     patches: [
       {
         file: core('acceptor'),
@@ -310,6 +327,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'saved-before-it-is',
     rule: 'P2: what is told to be saved is on the disk',
+    seeds: [1],
     patches: [
       {
         file: 'shared/replica/replica.ts',
@@ -321,6 +339,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'promise-cut-off',
     rule: 'R1: a Promise lists everything accepted above its floor, with no upper limit',
+    seeds: [2, 3, 4],
     patches: [
       {
         file: core('acceptor'),
