@@ -214,7 +214,8 @@ async function makeDirectories(...paths: readonly string[]): Promise<void> {
 }
 
 async function assertThere(location: string): Promise<void> {
-  if (!(await exists(location))) throw new StoreError('CORRUPT', `there is no database at ${location}`);
+  const isThere = (await exists(location)) && (await stat(location)).isDirectory();
+  if (!isThere) throw new StoreError('CORRUPT', `there is no database at ${location}`);
 }
 
 async function exists(path: string): Promise<boolean> {

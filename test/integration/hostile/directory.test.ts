@@ -115,7 +115,7 @@ describe('a directory that can not be written', () => {
     expect([code, error?.error]).toEqual([1, 'READ_ONLY']);
   });
 
-  test('it becomes read-only under a running peer: it stops with the reason, and the others go on', async (context) => {
+  test('it becomes read-only under a running peer: what needs a new file is refused in words, and the others go on', async (context) => {
     const { ana, ben, cy } = await trio();
     if (!mountReadOnly(cy.dir)) return context.skip('needs bind mounts');
     // Files that are open stay writable below a bind mount; what must be made new can't be.

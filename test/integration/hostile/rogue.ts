@@ -49,6 +49,8 @@ export interface Entered {
   readonly connection: Connection;
   readonly pulse: Stream;
   readonly data: Readonly<Record<Purpose, Stream>>;
+  /** No ping is answered any more. */
+  fallSilent(): void;
 }
 
 /** Goes through the handshake as a member would, and hands back the open streams. */
@@ -69,11 +71,12 @@ async function tryToEnter(rogue: Host, victim: Machine): Promise<Entered> {
     const pulse = await connection.newStream(PULSE_PROTOCOL, { signal });
     const heard: Pulse[] = [];
     const decoder = new FrameDecoder(8_192);
+    let silent = false;
     pulse.addEventListener('message', ({ data }) => {
       decoder.push(data.subarray(), (body) => {
         const said = decodePulse(body);
         heard.push(said);
-        if (said.type === 'ping' && pulse.writeStatus === 'writable')
+        if (said.type === 'ping' && !silent && pulse.writeStatus === 'writable')
           sendPulse(pulse, { type: 'pong', nonce: said.nonce });
       });
     });
@@ -81,7 +84,14 @@ async function tryToEnter(rogue: Host, victim: Machine): Promise<Entered> {
     await until(() => heard.some(({ type }) => type === 'accept'), 'the other side accepts', 3_000);
     const open = (purpose: Purpose): Promise<Stream> => connection.newStream(DATA_PROTOCOLS[purpose], { signal });
     const data = { consensus: await open('consensus'), session: await open('session'), bulk: await open('bulk') };
-    return { connection, pulse, data };
+    return {
+      connection,
+      pulse,
+      data,
+      fallSilent: () => {
+        silent = true;
+      },
+    };
   } catch (error) {
     connection.abort(error as Error);
     throw error;
