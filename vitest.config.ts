@@ -30,6 +30,8 @@ export default defineConfig({
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
           fileParallelism: false,
+          // Real clocks, disks and sockets on a shared machine: a test that fails is tried once more, and must pass then.
+          retry: 1,
           testTimeout: 120_000,
           hookTimeout: 60_000,
         },

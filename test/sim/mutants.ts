@@ -348,22 +348,4 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
-  {
-    name: 'expelled-voter-not-told',
-    rule: 'R2: a voter that is no member any more is reached as long as it votes (a stall)',
-    seeds: [],
-    patches: [
-      {
-        file: 'shared/replica/replica.ts',
-        find: 'if (!isSameWindow || this.#changes.some(',
-        replace: 'if (this.#changes.some(',
-      },
-    ],
-  },
-  {
-    name: 'expelled-voter-not-served',
-    rule: 'R2: a voter that is no member any more is given the whole log as long as it votes (a stall)',
-    seeds: [],
-    patches: [{ file: 'shared/replica/replica.ts', find: 'if (votes) return null;', replace: '' }],
-  },
 ];
