@@ -25,13 +25,13 @@ export default defineConfig({
       { test: { name: 'unit', include: unitFolders.map((folder) => `test/${folder}/**/*.test.ts`) } },
       { test: { name: 'sim', include: ['test/sim/**/*.test.ts'], testTimeout: 60_000 } },
       {
-        // Real processes of the built command: one file at a time, and time for elections and dials.
+        // Real processes of the built command, after all else. They wait more than they work, so three files at a time; and there is time for elections
+        // and dials.
         test: {
           name: 'integration',
+          sequence: { groupOrder: 1 },
+          maxWorkers: 3,
           include: ['test/integration/**/*.test.ts'],
-          fileParallelism: false,
-          // Real clocks, disks and sockets on a shared machine: a test that fails is tried once more, and must pass then.
-          retry: 1,
           testTimeout: 120_000,
           hookTimeout: 60_000,
         },

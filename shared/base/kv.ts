@@ -7,3 +7,19 @@ export type KvOp =
 export interface KvReader {
   get(key: string): Uint8Array | undefined;
 }
+
+/** What other records speak of is not there: the store is damaged. */
+export class MissingRecordError extends Error {
+  override readonly name = 'MissingRecordError';
+  readonly key: string;
+  constructor(key: string) {
+    super(`${key}: the record is missing`);
+    this.key = key;
+  }
+}
+
+/** A record that others speak of. @throws MissingRecordError */
+export function present<T>(record: T | undefined, key: string): T {
+  if (record === undefined) throw new MissingRecordError(key);
+  return record;
+}

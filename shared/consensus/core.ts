@@ -60,7 +60,7 @@ export class Core {
   #note: Uint8Array = EMPTY;
   #mayLead = true;
   #lastLeader: { peer: PeerId; ballot: Ballot } | null = null;
-  /** The prefix that the last Accept or Commit of this turn's leader told. */
+  /** The prefix that everybody was told of by this peer as a leader. */
   #toldWatermark = 0;
   #barriersAsked = new Map<number, { sentTick: number }>();
   #handOverTo: PeerId | null = null;
@@ -122,7 +122,7 @@ export class Core {
         this.#onMessage(input.from, input.incarnation, input.message);
         break;
       case 'propose':
-        this.#proposer.proposeFresh(input.value, input.afterPersist);
+        this.#proposer.proposeFresh(input.value, input.afterBatch, input.awaitedBy ?? null);
         break;
       case 'reconfigure':
         if (this.changeObstacle(input) === null) {
@@ -327,6 +327,7 @@ export class Core {
     this.#learner.tick(this.#now);
     this.#proposer.tick(this.#now, (peer) => this.#election.isHeard(peer));
     this.#watchLeadership();
+    if (this.#proposer.leads) this.#tellWatermark(null);
     const ready = this.#mayLead && !this.#learner.isBehind;
     if (ready && this.#proposer.ballot === null && this.#election.mayCampaign()) this.#proposer.campaign(null);
     this.#beat(false);
@@ -383,7 +384,7 @@ export class Core {
     const to = this.#successor();
     const ballot = this.#proposer.ballot;
     if (to === null || ballot === null) return this.#proposer.cancelHandOver();
-    this.#tellWatermark();
+    this.#tellWatermark(null);
     this.#effects.push({ type: 'sendAfterPersist', to: [to], message: { type: 'transfer', ballot } });
     this.#proposer.stepDown('leadership was handed over');
   }
@@ -421,21 +422,22 @@ export class Core {
   #turnEnd(): void {
     this.#proposer.turnEnd();
     this.#acceptor.turnEnd();
-    if (this.#proposer.leads) this.#tellWatermark();
+    if (this.#proposer.leads) this.#tellWatermark(this.#proposer.takeAwaiting());
     this.#noteLeader();
   }
 
-  /** Followers and learners hear of new commits at once, not at the next heartbeat. */
-  #tellWatermark(): void {
+  /**
+   * Who waits for a commit hears of it at once. The others hear with the next Accept, or at the next tick: a message of its own to each for each
+   * commit would cost a busy group more than the rest of the round. @param to all where null
+   */
+  #tellWatermark(to: readonly PeerId[] | null): void {
     const { prefix, digest } = this.#ledger;
     const ballot = this.#proposer.ballot;
-    if (ballot === null || prefix === this.#toldWatermark || this.#members.length === 0) return;
-    this.#toldWatermark = prefix;
-    this.#effects.push({
-      type: 'send',
-      to: this.#members,
-      message: { type: 'commit', ballot, watermark: prefix, digest },
-    });
+    if (ballot === null || prefix === this.#toldWatermark) return;
+    const told = to === null ? this.#members : this.#members.filter((peer) => to.includes(peer));
+    if (to === null) this.#toldWatermark = prefix;
+    if (told.length === 0) return;
+    this.#effects.push({ type: 'send', to: told, message: { type: 'commit', ballot, watermark: prefix, digest } });
   }
 
   #beat(now: boolean): void {

@@ -1,7 +1,7 @@
 import type { Incarnation, PeerId, Slot } from '../base/ids.ts';
 import type { Ballot } from './ballot.ts';
 import type { InForce, Voter } from './configuration.ts';
-import type { Message } from './messages.ts';
+import type { Accept, Message } from './messages.ts';
 import type { Value } from './value.ts';
 
 /** What comes in through the core's one door. */
@@ -13,8 +13,10 @@ export type Input =
   | {
       readonly type: 'propose';
       readonly value: Value;
-      /** The value holds commands that this turn's batch is still to save: no message may speak of them before. */
-      readonly afterPersist: boolean;
+      /** The value holds commands that this turn's batch is still to save: no message may speak of them before that is on the disk. */
+      readonly afterBatch: boolean;
+      /** Who waits to hear that it is committed and is told at once; the others hear with the next Accept or tick. Without it, all are told at once. */
+      readonly awaitedBy?: readonly PeerId[];
     }
   /** Propose these voters. Without effect unless this peer leads and a change is possible now; ask again later. */
   | { readonly type: 'reconfigure'; readonly voters: readonly Voter[]; readonly q1: number; readonly q2: number }
@@ -45,12 +47,15 @@ export type LogOp =
 
 /**
  * What the core wants done. In each turn, in this order: `send` may leave at once; the `persist`s go to the disk as one batch; then
- * `sendAfterPersist`; then `commit`s are applied. Base rule 1: whatever speaks of a promise or an acceptance is `sendAfterPersist`.
+ * `sendAfterBatch`; the batch's mark goes to the disk; then `sendAfterPersist`; then `commit`s are applied. Base rule 1: whatever speaks of a
+ * promise or an acceptance is `sendAfterPersist`.
  */
 export type Effect =
   | { readonly type: 'persist'; readonly op: LogOp }
   /** An Accept under an already durable ballot, and other words that no durability hangs on. */
   | { readonly type: 'send'; readonly to: readonly PeerId[]; readonly message: Message }
+  /** An Accept under an already durable ballot, with commands that this turn's batch saves. */
+  | { readonly type: 'sendAfterBatch'; readonly to: readonly PeerId[]; readonly message: Accept }
   | { readonly type: 'sendAfterPersist'; readonly to: readonly PeerId[]; readonly message: Message }
   /** Read chosen values from `from` on and send them as `Values` to `to`. */
   | { readonly type: 'serve'; readonly to: PeerId; readonly from: Slot }

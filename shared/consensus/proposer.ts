@@ -38,6 +38,8 @@ interface PhaseOne {
 
 interface Flight {
   readonly value: Value;
+  /** Null: everybody. */
+  readonly awaitedBy: readonly PeerId[] | null;
   readonly inForce: InForce;
   readonly acceptedBy: Set<PeerId>;
   sentTick: number;
@@ -60,6 +62,8 @@ interface Reign {
   configurationIn: Slot | null;
   /** Barriers that wait for a slot, and those that have one. */
   barriersWaiting: BarrierAsk[];
+  /** Who waits to hear of what was chosen since `takeAwaiting` was called last; null: everybody. */
+  awaiting: readonly PeerId[] | null;
   readonly barriersIn: Map<Slot, BarrierAsk[]>;
 }
 
@@ -134,6 +138,7 @@ export class Proposer {
       handingOver: false,
       configurationIn: null,
       barriersWaiting: [],
+      awaiting: [],
       barriersIn: new Map(),
     };
     this.advance();
@@ -154,10 +159,10 @@ export class Proposer {
     return Math.max(0, Math.min(IN_FLIGHT_MAX - r.flights.size, this.#ledger.horizon - r.next + 1));
   }
 
-  proposeFresh(value: Value, afterPersist: boolean): void {
+  proposeFresh(value: Value, afterBatch: boolean, awaitedBy: readonly PeerId[] | null): void {
     const r = this.#reign;
     assert(r !== null && this.room() > 0, 'fresh values are proposed only where there is room');
-    this.#proposeNew(r, value, afterPersist);
+    this.#proposeNew(r, value, afterBatch, awaitedBy);
   }
 
   /** All that can be done now: prepare what is not prepared, catch up to the floors, re-propose what binds. */
@@ -180,7 +185,7 @@ export class Proposer {
       const phase = this.#openPhase(r);
       const value = phase && this.#boundValue(phase, r.next);
       if (!value || this.#reign !== r) return;
-      this.#propose(r, value, false);
+      this.#propose(r, value, false, null);
     }
   }
 
@@ -292,15 +297,15 @@ export class Proposer {
   }
 
   /** In a slot that nothing binds. What waits for such a slot is served by this one: an older value's slot could lie below what is committed. */
-  #proposeNew(r: Reign, value: Value, afterPersist: boolean): void {
+  #proposeNew(r: Reign, value: Value, afterBatch = false, awaitedBy: readonly PeerId[] | null = null): void {
     if (r.barriersWaiting.length > 0) {
       r.barriersIn.set(r.next, r.barriersWaiting);
       r.barriersWaiting = [];
     }
-    this.#propose(r, value, afterPersist);
+    this.#propose(r, value, afterBatch, awaitedBy);
   }
 
-  #propose(r: Reign, value: Value, afterPersist: boolean): void {
+  #propose(r: Reign, value: Value, afterBatch: boolean, awaitedBy: readonly PeerId[] | null): void {
     const at = r.next;
     const { history, prefix, self } = this.#ledger;
     assert(at > prefix && at <= this.#ledger.horizon, 'proposals stay between the prefix and the horizon', {
@@ -321,10 +326,11 @@ export class Proposer {
       value,
       watermark: prefix,
     };
-    r.flights.set(at, { value, inForce, acceptedBy: new Set(), sentTick: this.#now });
+    r.flights.set(at, { value, awaitedBy, inForce, acceptedBy: new Set(), sentTick: this.#now });
     // The ballot is durable since before the first Prepare, so an Accept may leave while this peer's own disk still writes.
-    if (afterPersist) this.#sendAfterPersist(this.#others(inForce.configuration), m);
-    else this.#send(this.#others(inForce.configuration), m);
+    const to = this.#others(inForce.configuration);
+    if (!afterBatch) this.#send(to, m);
+    else if (to.length > 0) this.#emit({ type: 'sendAfterBatch', to, message: m });
     this.#around.acceptSelf(m);
   }
 
@@ -355,15 +361,30 @@ export class Proposer {
     if (r.next <= at) r.next = (at + 1) as Slot;
     const flight = r.flights.get(at);
     r.flights.delete(at);
+    const awaitedBy = flight?.awaitedBy ?? null;
+    r.awaiting = r.awaiting === null || awaitedBy === null ? null : [...r.awaiting, ...awaitedBy];
     if (flight && !equal(flight.value.hash, value.hash)) {
       this.stepDown(`slot ${at} was decided by another ballot`);
     }
   }
 
+  /** Who waits to hear of what was chosen since this was called last; null: everybody. */
+  takeAwaiting(): readonly PeerId[] | null {
+    const r = this.#reign;
+    if (r === null) return null;
+    const { awaiting } = r;
+    r.awaiting = [];
+    return awaiting;
+  }
+
   #answerBarriers(r: Reign, at: Slot): void {
     for (const { from, id } of r.barriersIn.get(at) ?? []) {
-      if (from === null) this.#around.barrierReached(id, at);
-      else this.#send([from], { type: 'barrier-reached', id, slot: at });
+      if (from === null) {
+        this.#around.barrierReached(id, at);
+        continue;
+      }
+      if (r.awaiting !== null) r.awaiting = [...r.awaiting, from];
+      this.#send([from], { type: 'barrier-reached', id, slot: at });
     }
     r.barriersIn.delete(at);
   }
@@ -449,7 +470,7 @@ export class Proposer {
       (!r.established && r.flights.size === 0) ||
       r.barriersWaiting.length > 0 ||
       r.next < this.#ledger.history.newest.from;
-    while (this.#reign === r && waits() && this.room() > 0) this.#proposeNew(r, NOOP, false);
+    while (this.#reign === r && waits() && this.room() > 0) this.#proposeNew(r, NOOP);
   }
 
   /** Why no change of voters can be proposed now, or null. */
@@ -481,7 +502,7 @@ export class Proposer {
     };
     if (configurationFault(c) !== null) return;
     r.configurationIn = r.next;
-    this.#proposeNew(r, configurationValue(c), false);
+    this.#proposeNew(r, configurationValue(c));
   }
 
   /** Stops taking fresh values; `finishHandOver` follows once nothing is in flight. */

@@ -4,7 +4,7 @@ import { FormatError } from '../base/cbor.ts';
 import type { Verifier } from '../base/crypto.ts';
 import { ZERO_HASH } from '../base/hash.ts';
 import { groupIdOf, type Incarnation, type PeerId, type Seq, type Slot, slot as slotOf } from '../base/ids.ts';
-import type { KvOp, KvReader } from '../base/kv.ts';
+import { type KvOp, type KvReader, present } from '../base/kv.ts';
 import { type Batch, decodeBatch, NewerBatchError } from './batch.ts';
 import { decodePayload, type Payload, UnknownKindError } from './bodies.ts';
 import { clockMark, notePlaced } from './clock.ts';
@@ -163,8 +163,7 @@ class Applying {
     this.#ports = ports;
     this.#slot = slot;
     this.#state = new Overlay(ports.reader);
-    const bytes = ports.reader.get(appliedPlace.key);
-    assert(bytes !== undefined, 'the state begins with the genesis');
+    const bytes = present(ports.reader.get(appliedPlace.key), appliedPlace.key);
     this.#before = appliedPlace.codec.decode(bytes);
     assert(slot === this.#before.slot + 1, 'slots are applied one after the other', [this.#before.slot, slot]);
   }
@@ -217,8 +216,8 @@ class Applying {
 
   #verdict(run: Run, command: Command, session: SessionRecord, placedMs: number): Verdict {
     const { group, level } = metaOf(this.#state);
-    const author = this.#state.get(memberPlace(run.peer));
-    assert(author !== undefined, 'a session belongs to somebody who was admitted', run.peer);
+    // A session belongs to somebody who was admitted.
+    const author = this.#state.must(memberPlace(run.peer));
     // One session of a peer is open; only `openSession` itself may come in another, to take its place.
     const other = author.incarnation !== run.incarnation && command.kind !== KINDS.openSession;
     if (session.closed || other) return refuse('SESSION_CLOSED', run.incarnation);

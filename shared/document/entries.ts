@@ -1,4 +1,3 @@
-import { assert } from '../base/assert.ts';
 import { equal } from '../base/bytes.ts';
 import { type EntryId, position as positionOf } from '../base/ids.ts';
 import type { CreateBody, EditBody, RemoveBody, RestoreBody } from './bodies.ts';
@@ -42,8 +41,7 @@ function place(judging: Judging, id: EntryId, text: string): Took {
 
 /** The key was used before: the same text is the same entry, and nothing changes. */
 function again(judging: Judging, id: EntryId, entry: EntryRecord, text: string): Took | Refused {
-  const first = judging.state.get(revisionPlace(id, 1));
-  assert(first !== undefined, 'an entry has a first revision', id);
+  const first = judging.state.must(revisionPlace(id, 1));
   if (first.text !== text) return refuse('KEY_REUSED', `stands for ${id}, which began with another text`);
   return { entry: id, position: entry.position, slot: entry.slot, revision: entry.revision };
 }
@@ -80,8 +78,7 @@ export function restore(judging: Judging, body: RestoreBody): Took | Refused {
     return revise(judging, body.entry, entry, { kind: 'restore', text: null, textRevision: entry.textRevision });
   }
   if (body.revision > entry.revision) return refuse('NO_SUCH_REVISION', `${body.entry} ${body.revision}`);
-  const wanted = judging.state.get(revisionPlace(body.entry, body.revision));
-  assert(wanted !== undefined, 'an entry has all its revisions', [body.entry, body.revision]);
+  const wanted = judging.state.must(revisionPlace(body.entry, body.revision));
   return revise(judging, body.entry, entry, { kind: 'restore', text: null, textRevision: wanted.textRevision });
 }
 

@@ -1,4 +1,3 @@
-import { assert } from '../base/assert.ts';
 import { equal } from '../base/bytes.ts';
 import { ZERO_HASH } from '../base/hash.ts';
 import { type Incarnation, keyFromPeer, type PeerId, type Slot, seq } from '../base/ids.ts';
@@ -145,8 +144,7 @@ export function expel(judging: Judging, body: ExpelBody): Took | Refused {
 function revokeInvitationsBy(judging: Judging, peer: PeerId): void {
   const { state } = judging;
   for (const key of openInvitations(state)) {
-    const invitation = state.get(invitationPlace(key));
-    assert(invitation !== undefined, 'an open invitation has its record');
+    const invitation = state.must(invitationPlace(key));
     if (invitation.by !== peer) continue;
     state.put(invitationPlace(key), { ...invitation, revoked: true });
     dropOpenInvitation(state, key);
@@ -183,8 +181,7 @@ export function openSession(judging: Judging): Took {
 
 function closeSession(state: Overlay, peer: PeerId, old: Incarnation, next: Incarnation): void {
   if (old === next) return;
-  const session = state.get(sessionPlace(peer, old));
-  assert(session !== undefined, 'a member has a session', [peer, old]);
+  const session = state.must(sessionPlace(peer, old)); // every member has one
   state.put(sessionPlace(peer, old), { ...session, closed: true });
 }
 
@@ -200,9 +197,7 @@ export function memberOf(state: Overlay, peer: PeerId): MemberRecord | undefined
 }
 
 export function metaOf(state: Overlay): MetaRecord {
-  const meta = state.get(metaPlace);
-  assert(meta !== undefined, 'the state begins with the genesis');
-  return meta;
+  return state.must(metaPlace);
 }
 
 const openInvitations = (state: Overlay): readonly Uint8Array[] => state.get(invitationsPlace) ?? [];

@@ -1,5 +1,5 @@
 import { equal } from '../base/bytes.ts';
-import type { KvOp, KvReader } from '../base/kv.ts';
+import { type KvOp, type KvReader, present } from '../base/kv.ts';
 import { type Place, recordHash } from './records.ts';
 import type { StateSum } from './sum.ts';
 
@@ -27,6 +27,11 @@ export class Overlay {
 
   get<T>(place: Place<T>): T | undefined {
     return this.#cell(place).value;
+  }
+
+  /** A record that others speak of. @throws MissingRecordError */
+  must<T>(place: Place<T>): T {
+    return present(this.get(place), place.key);
   }
 
   put<T>(place: Place<T>, value: T): void {

@@ -1,4 +1,3 @@
-import { assert } from '../base/assert.ts';
 import {
   type EntryId,
   type Incarnation,
@@ -8,7 +7,7 @@ import {
   position as positionOf,
   type Slot,
 } from '../base/ids.ts';
-import type { KvReader } from '../base/kv.ts';
+import { type KvReader, present } from '../base/kv.ts';
 import {
   appliedPlace,
   type EntryRecord,
@@ -84,6 +83,11 @@ export class DocumentReader {
     return this.#get(revisionPlace(id, number));
   }
 
+  /** A revision that the entry speaks of. @throws MissingRecordError */
+  revisionOf(id: EntryId, number: number): RevisionRecord {
+    return this.#must(revisionPlace(id, number));
+  }
+
   /** All revisions, the first first; empty where there is no such entry. */
   history(id: EntryId): RevisionRecord[] {
     const count = this.entry(id)?.revision ?? 0;
@@ -95,7 +99,7 @@ export class DocumentReader {
     const revision = this.revision(id, number);
     if (!revision || revision.kind === 'remove') return null;
     if (revision.textRevision === number) return revision.text;
-    return this.revision(id, revision.textRevision)?.text ?? null;
+    return this.revisionOf(id, revision.textRevision).text;
   }
 
   /** The current text; null where the entry is removed or not there. */
@@ -154,8 +158,6 @@ export class DocumentReader {
   }
 
   #must<T>(place: Place<T>): T {
-    const record = this.#get(place);
-    assert(record !== undefined, 'a state record is missing', place.key);
-    return record;
+    return present(this.#get(place), place.key);
   }
 }

@@ -1,4 +1,3 @@
-import { assert } from '../base/assert.ts';
 import type { EntryId, PeerId } from '../base/ids.ts';
 import type { DocumentReader } from './reader.ts';
 import type { ClockMark, RevisionRecord } from './records.ts';
@@ -46,8 +45,7 @@ export interface RevisionView {
 export function entryView(reader: DocumentReader, id: EntryId): EntryView | undefined {
   const entry = reader.entry(id);
   if (!entry) return undefined;
-  const first = reader.revision(id, 1);
-  assert(first !== undefined, 'an entry has a first revision', id);
+  const first = reader.revisionOf(id, 1);
   return {
     position: entry.position,
     slot: entry.slot,
@@ -70,15 +68,15 @@ function textNow(
   first: RevisionRecord,
 ): string | null {
   if (entry.removed) return null;
-  return entry.textRevision === 1 ? first.text : (reader.revision(id, entry.textRevision)?.text ?? null);
+  return entry.textRevision === 1 ? first.text : reader.revisionOf(id, entry.textRevision).text;
 }
 
 export function entryMarks(reader: DocumentReader, id: EntryId): EntryMarks | undefined {
   const entry = reader.entry(id);
   if (!entry) return undefined;
   return {
-    clock: reader.revision(id, 1)?.clock ?? null,
-    overlap: !entry.removed && (reader.revision(id, entry.textRevision)?.overlap ?? false),
+    clock: reader.revisionOf(id, 1).clock,
+    overlap: !entry.removed && reader.revisionOf(id, entry.textRevision).overlap,
   };
 }
 

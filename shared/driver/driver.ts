@@ -1,7 +1,7 @@
 import { assert, unreachable } from '../base/assert.ts';
 import type { Cbor } from '../base/cbor.ts';
 import { type Incarnation, type PeerId, type Slot, slot } from '../base/ids.ts';
-import type { KvOp } from '../base/kv.ts';
+import { type KvOp, MissingRecordError } from '../base/kv.ts';
 import { type Ballot, encodeBallot } from '../consensus/ballot.ts';
 import type { Core } from '../consensus/core.ts';
 import type { Effect, Input } from '../consensus/io.ts';
@@ -20,8 +20,8 @@ export interface Application {
   hasWork(): boolean;
   /** Before the turn's inputs. What comes back is in this turn's batch, so it is saved when `persisted` is called. */
   beginTurn(nowMs: number): readonly KvOp[];
-  /** The next value for a free slot, while this peer leads. `afterPersist`: it holds commands that this turn's batch is still to save. */
-  nextValue(nowMs: number): { readonly value: Value; readonly afterPersist: boolean } | null;
+  /** The next value for a free slot, while this peer leads. `afterBatch`: it holds commands that this turn's batch is still to save. */
+  nextValue(nowMs: number): NextValue | null;
   /** The turn's batch is on the disk. */
   persisted(): void;
   /** In order, every slot once. What is written joins the next batch, together with the prefix, and can be read at once. */
@@ -38,6 +38,8 @@ export interface Application {
   readonly lastOwnSeq: number;
 }
 
+export type NextValue = Omit<Extract<Input, { type: 'propose' }>, 'type'>;
+
 export interface Outgoing {
   readonly to: readonly PeerId[];
   readonly message: Message;
@@ -53,7 +55,7 @@ export interface TurnWrite {
 }
 
 export interface Turn {
-  /** May leave before the write. */
+  /** May leave before the write, in any order with it. */
   readonly send: readonly Outgoing[];
   /** Null: nothing has to reach the disk in this turn. */
   readonly write: TurnWrite | null;
@@ -71,7 +73,8 @@ const LAZY_TICKS_MAX = 1;
 
 /**
  * Turns the core's effects into ordered batches: persist, then send, then apply. Sans-I/O, so that the order that the simulator checks is the
- * order that production runs. The caller loops: `begin`, send `turn.send`, write `turn.write` with its mark, `finish`, send what that returns.
+ * order that production runs. The caller loops: `begin`, send `turn.send`, write `turn.write`, `batchLanded`, send what that returns, write the mark,
+ * `finish`, send what that returns, `apply`; without a write `finish` follows `begin`.
  * All inputs that came meanwhile share the next turn, and so one write (group commit).
  */
 export class Driver {
@@ -82,7 +85,7 @@ export class Driver {
   readonly #overlay: Overlay;
   readonly #hash: HashPayload;
   #inputs: Input[] = [];
-  #underWay: { turn: Turn; effects: readonly Effect[]; ops: readonly KvOp[] } | null = null;
+  #underWay: { turn: Turn; effects: readonly Effect[]; ops: readonly KvOp[]; hasLanded: boolean } | null = null;
   /** Ticks since something waits to be written. */
   #lazyTicks = 0;
   /** Own commands are among what waits, so this turn writes. */
@@ -155,6 +158,7 @@ export class Driver {
         case 'send':
           send.push(e);
           break;
+        case 'sendAfterBatch':
         case 'sendAfterPersist':
           hasToPersist ||= !this.#overlay.isEmpty;
           break;
@@ -180,7 +184,7 @@ export class Driver {
     const write = ops.length > 0 ? this.#turnWrite(ops) : null;
     this.#ownSaved = false;
     const turn: Turn = { send, write };
-    this.#underWay = { turn, effects, ops };
+    this.#underWay = { turn, effects, ops, hasLanded: false };
     return turn;
   }
 
@@ -221,11 +225,19 @@ export class Driver {
     };
   }
 
-  /** The turn's write is on the disk, the mark too. Returns what may be said now. @throws InvariantError */
+  /** The turn's batch is on the disk, its mark not yet. Returns what may be said now. */
+  batchLanded(): readonly Outgoing[] {
+    const underWay = this.#underWay;
+    assert(underWay !== null && !underWay.hasLanded, 'a batch lands once');
+    underWay.hasLanded = true;
+    return underWay.effects.flatMap((e) => (e.type === 'sendAfterBatch' ? [e] : []));
+  }
+
+  /** The turn's write is on the disk, the mark too, or there was none. Returns what may be said now; then comes `apply`. @throws InvariantError */
   finish(): readonly Outgoing[] {
     const underWay = this.#underWay;
     assert(underWay !== null, 'a turn is under way');
-    this.#underWay = null;
+    assert(underWay.hasLanded || underWay.turn.write === null, 'the batch comes before its mark');
     this.#overlay.landed(underWay.ops);
     const send: Outgoing[] = [];
     this.#app.persisted();
@@ -235,12 +247,19 @@ export class Driver {
       if (others.length < e.to.length) this.#inputs.push(selfInput(this.#self, this.#incarnation, e.message));
       if (others.length > 0) send.push({ to: others, message: e.message });
     }
+    return send;
+  }
+
+  /** What the turn chose is applied, after all that others wait for has left; then the turn is over. @throws InvariantError */
+  apply(): void {
+    const underWay = this.#underWay;
+    assert(underWay !== null, 'a turn is under way');
+    this.#underWay = null;
     for (const e of underWay.effects) {
       if (e.type === 'commit') this.#app.apply(e.slot, e.value, e.digest, (ops) => this.#overlay.add(ops));
       else if (e.type === 'barrier') this.#app.onBarrier(e.id, e.slot);
     }
     this.#app.turnApplied();
-    return send;
   }
 
   /** Chosen before the start, applied or not: the state machine's records say how far it came. */
@@ -254,11 +273,12 @@ export class Driver {
     return effects;
   }
 
-  /** @throws RecordError, FormatError */
+  /** @throws RecordError, FormatError, MissingRecordError */
   #read(at: Slot): { value: Value; digest: Uint8Array } {
     const record = this.#overlay.get(logKey(at));
     const digest = this.#overlay.get(digestKey(at));
-    if (!record || !digest) throw new MissingValueError(at);
+    if (!record) throw new MissingRecordError(logKey(at));
+    if (!digest) throw new MissingRecordError(digestKey(at));
     return {
       value: decodeLogRecord(record, this.#hash).value,
       digest: decodeDigest(digest),
@@ -283,16 +303,6 @@ export class Driver {
       }
     }
     return digest === null ? null : { type: 'values', from, values, digest, prefix };
-  }
-}
-
-/** A slot of the chosen prefix has no record. */
-export class MissingValueError extends Error {
-  override readonly name = 'MissingValueError';
-  readonly slot: Slot;
-  constructor(at: Slot) {
-    super(`the chosen value of slot ${at} is missing`);
-    this.slot = at;
   }
 }
 

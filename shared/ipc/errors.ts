@@ -69,6 +69,48 @@ export const refusalCodes = [
 
 export const whyCodes = [...waitingCodes, ...refusalCodes] as const;
 
+/** What `verify` finds wrong with a store. */
+export const damageCodes = [
+  /** The mark is missing or damaged, so nothing tells how far the store had come. */
+  'MARK_MISSING',
+  /** The mark belongs to another store. */
+  'MARK_FOREIGN',
+  /** The mark is older than a crash leaves it: it was put back. */
+  'MARK_OLD',
+  /** The mark names another turn than the one that is here: the database is another one. */
+  'MARK_MISMATCH',
+  /** Turns that the mark vouches for are gone from the end. */
+  'BEHIND_MARK',
+  /** Turns, or the checkpoint, are gone from the middle. */
+  'TURN_MISSING',
+  /** A turn's record is damaged, or does not follow from the one before. */
+  'TURN_BROKEN',
+  /** Something that this store accepted as a voter is gone or damaged. */
+  'ACCEPTED_MISSING',
+  /** Damage was found here before; what it was stands beside this. */
+  'DAMAGED_BEFORE',
+  /** The database had to be repaired. */
+  'DATABASE_BROKEN',
+  /** Tables of the database are damaged. Nothing else of the group was looked at. */
+  'TABLE_DAMAGED',
+  /** The database can't be opened, or a block of it fails its check. */
+  'CORRUPT',
+  /** A record fails its check. */
+  'RECORD_DAMAGED',
+  /** A value of the log is missing. */
+  'VALUE_MISSING',
+  /** A value of the log can't be read. */
+  'VALUE_DAMAGED',
+  /** A value of the log does not follow from those before it. */
+  'CHAIN_BROKEN',
+  /** A command in the log is not signed by its author. */
+  'SIGNATURE_BAD',
+  /** The applied state is not what its hash says. */
+  'STATE_MISMATCH',
+  /** The store can't be read: the disk, or the rights to it, are in the way. */
+  'UNREADABLE',
+] as const;
+
 /** Exit codes of the command line, and so what kind of failure a code is. */
 export const EXIT = {
   done: 0,
@@ -170,6 +212,7 @@ const failureExits = {
 
 export type WaitingCode = (typeof waitingCodes)[number];
 export type RefusalCode = (typeof refusalCodes)[number];
+export type DamageCode = (typeof damageCodes)[number];
 export type WhyCode = WaitingCode | RefusalCode;
 export type ErrorCode = keyof typeof failureExits | RefusalCode;
 

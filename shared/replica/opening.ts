@@ -16,16 +16,9 @@ import { nextDigest, type Restored } from '../consensus/ledger.ts';
 import type { Value } from '../consensus/value.ts';
 import { decodeGenesis, type Genesis } from '../document/genesis.ts';
 import { batchHash, genesisOps } from '../document/index.ts';
-import {
-  damagedVerdict,
-  JOURNAL_KEYS,
-  JournalCheck,
-  type JournalCore,
-  type Turn as JournalTurn,
-  type Prepared,
-  type Problem,
-  TURN_RANGE,
-} from '../driver/journal.ts';
+import type { JournalCore } from '../driver/journal.ts';
+import { JOURNAL_KEYS, JournalCheck, TURN_RANGE } from '../driver/journal-check.ts';
+import { damagedVerdict, type Turn as JournalTurn, type Prepared, type Problem } from '../driver/journal-format.ts';
 import { decodeDigest, decodeLogRecord, digestKey, logKey, opening, openRecord, PREFIX_KEY } from '../driver/layout.ts';
 import { sealed } from '../driver/overlay.ts';
 import { prefixRange, RECORD_VERSION, RecordError, unseal } from '../driver/records.ts';

@@ -1,5 +1,4 @@
-import { InvariantError } from '../base/assert.ts';
-import { equal, toHex } from '../base/bytes.ts';
+import { equal } from '../base/bytes.ts';
 import { encodeCbor, FormatError } from '../base/cbor.ts';
 import type { RandomBytes, SignedBytes, Signer, Verifier } from '../base/crypto.ts';
 import { type GroupId, type Incarnation, type PeerId, type Slot, slot } from '../base/ids.ts';
@@ -26,7 +25,13 @@ import {
   type UpdateNeeded,
   type Verdict,
 } from '../document/index.ts';
-import { type Application, type Outgoing as CoreOutgoing, Driver, type TurnWrite } from '../driver/driver.ts';
+import {
+  type Application,
+  type Outgoing as CoreOutgoing,
+  Driver,
+  type NextValue,
+  type TurnWrite,
+} from '../driver/driver.ts';
 import { decodeDigest, digestKey } from '../driver/layout.ts';
 import { Overlay } from '../driver/overlay.ts';
 import { type EditWish, Outbox, type Pending, Pool, type Settling, type Written } from '../session/index.ts';
@@ -38,9 +43,11 @@ import {
   type Hello,
   type SessionMessage,
 } from '../wire/session-messages.ts';
+import { Barriers } from './barriers.ts';
 import { runsIn, Verdicts, type VerifyAll } from './ingress.ts';
 import { Offers } from './offers.ts';
 import { genesisDigest, groupRecord, type OpenedStore } from './opening.ts';
+import { States } from './states.ts';
 import { sameVoters, wantedVoters } from './voters.ts';
 
 /** Which stream a message travels on, so that consensus never waits behind a bulk transfer. */
@@ -100,7 +107,6 @@ const WORTH_BYTES = 64 * 1024;
 
 /** 10 s, in ticks. */
 const FAREWELL_TICKS = 200;
-const HISTORY_OF_STATES = 512;
 const WRITE_REFUSED_DAMAGED: Refused = { refused: 'SESSION_CLOSED', detail: 'this store is damaged' };
 
 /**
@@ -143,15 +149,8 @@ export class Replica implements Application {
   #forked = false;
   #lastNote = '';
   #ticks = 0;
-  /** State hashes after the latest slots, to hold against what others announce (R10). */
-  readonly #states = new Map<Slot, string>();
-  /** Drawn at the start, so that an answer meant for an earlier run of this peer is not believed. */
-  #nextBarrier: number;
-  /** Members whose last comparable state hash was another one. */
-  readonly #disagreeing = new Set<PeerId>();
-  #barrierWishes: ((at: Slot) => void)[] = [];
-  readonly #barriers = new Map<number, ((at: Slot) => void)[]>();
-  #reached: { readonly at: Slot; readonly then: readonly ((at: Slot) => void)[] }[] = [];
+  readonly #states = new States();
+  readonly #barriers: Barriers;
   readonly #staysOn: boolean;
 
   constructor(init: {
@@ -169,7 +168,7 @@ export class Replica implements Application {
     this.#ports = ports;
     this.#events = init.events ?? {};
     this.#staysOn = init.staysOn ?? false;
-    this.#nextBarrier = Math.floor(ports.random() * 2 ** 48);
+    this.#barriers = new Barriers(ports.random);
     const overlay = new Overlay(ports.kv);
     this.reader = new DocumentReader(overlay);
     this.#verdicts = new Verdicts(ports.verifyAll, (signed: SignedBytes) => ports.verifier.verify(signed));
@@ -323,7 +322,7 @@ export class Replica implements Application {
 
   /** `then` gets a slot that is applied and no older than this moment (R9). All wishes of a turn share one no-op. */
   barrier(then: (at: Slot) => void): void {
-    this.#barrierWishes.push(then);
+    this.#barriers.wish(then);
   }
 
   /** Before a stop: what is decided is written, then `isFlushed`. */
@@ -445,8 +444,16 @@ export class Replica implements Application {
     return { send: this.#outgoingOf(turn.send), write: turn.write };
   }
 
+  batchLanded(): readonly Outgoing[] {
+    return this.#outgoingOf(this.#driver.batchLanded());
+  }
+
   finish(): readonly Outgoing[] {
     return this.#outgoingOf(this.#driver.finish());
+  }
+
+  applyTurn(): void {
+    this.#driver.apply();
   }
 
   #outgoingOf(messages: readonly CoreOutgoing[]): readonly Outgoing[] {
@@ -482,7 +489,7 @@ export class Replica implements Application {
     return (
       this.#mayCut ||
       this.#loadedOps.length > 0 ||
-      this.#barrierWishes.length > 0 ||
+      this.#barriers.areWished ||
       this.#outgoing.length > 0 ||
       this.#hasNews
     );
@@ -490,12 +497,7 @@ export class Replica implements Application {
 
   beginTurn(): readonly KvOp[] {
     this.#hasNews = false;
-    if (this.#barrierWishes.length > 0) {
-      const id = this.#nextBarrier++;
-      this.#barriers.set(id, this.#barrierWishes);
-      this.#barrierWishes = [];
-      this.#driver.enqueue({ type: 'barrier', id });
-    }
+    if (this.#barriers.areWished) this.#driver.enqueue({ type: 'barrier', id: this.#barriers.ask() });
     const ops = [...this.#loadedOps];
     this.#loadedOps = [];
     const mayCut = this.#mayCut;
@@ -523,14 +525,18 @@ export class Replica implements Application {
     return this.#hasTicked || !this.#isBusy || this.outbox.uncut >= WORTH_COMMANDS;
   }
 
-  nextValue(nowMs: number): { readonly value: Value; readonly afterPersist: boolean } | null {
+  nextValue(nowMs: number): NextValue | null {
     this.#feedPool();
     if (this.#isBusy && this.#pool.bytes < WORTH_BYTES) return null;
     const runs = this.#pool.take();
     if (runs.length === 0) return null;
     const isUnsaved = (run: Run): boolean =>
       run.peer === this.self && run.incarnation === this.incarnation && run.lastSeq > this.#savedSeq;
-    return { value: commandsValue(encodeBatch(nowMs, runs), batchHash), afterPersist: runs.some(isUnsaved) };
+    return {
+      value: commandsValue(encodeBatch(nowMs, runs), batchHash),
+      afterBatch: runs.some(isUnsaved),
+      awaitedBy: [...new Set(runs.map((run) => run.peer))],
+    };
   }
 
   persisted(): void {
@@ -562,8 +568,7 @@ export class Replica implements Application {
       }
     }
     this.#changes.push(...applied.changes);
-    this.#states.set(at, toHex(this.reader.stateHash()));
-    if (this.#states.size > HISTORY_OF_STATES) this.#states.delete(this.#states.keys().next().value as Slot);
+    this.#states.applied(at, this.reader.stateHash());
   }
 
   turnApplied(): void {
@@ -576,11 +581,7 @@ export class Replica implements Application {
     // Also where only the configurations moved: a voter that is no member any more is reached as long as it votes.
     if (!isSameWindow || this.#changes.some((c) => c.type === 'member' || c.type === 'session')) this.#updateMembers();
     const { applied } = this;
-    const due = this.#reached.filter(({ at }) => at <= applied);
-    if (due.length > 0) {
-      this.#reached = this.#reached.filter(({ at }) => at > applied);
-      for (const { then } of due) for (const each of then) each(applied);
-    }
+    this.#barriers.applied(applied);
     if (this.#appliedTold !== applied) {
       this.#appliedTold = applied;
       const changes = this.#changes;
@@ -601,10 +602,7 @@ export class Replica implements Application {
   }
 
   onBarrier(id: number, at: Slot): void {
-    const then = this.#barriers.get(id);
-    if (then === undefined) return;
-    this.#barriers.delete(id);
-    this.#reached.push({ at, then });
+    this.#barriers.placed(id, at);
   }
 
   /** Whoever was expelled hears of that, and of nothing after it; but as long as it votes, the group may need it to know all (R2). */
@@ -686,24 +684,11 @@ export class Replica implements Application {
     this.#driver.enqueue({ type: 'note', note });
   }
 
-  /** Equal applied slots mean equal states; anything else must not go on. */
   #compareState(from: PeerId, beat: Heartbeat): void {
     if (beat.note.length === 0) return;
-    const note = decodeNote(beat.note);
-    const own = this.#states.get(note.applied);
-    if (own === undefined) return;
-    if (own === toHex(note.state)) {
-      this.#disagreeing.delete(from);
-      return;
-    }
-    if (this.#disagreeing.has(from)) return;
-    this.#disagreeing.add(from);
-    this.#problem('STATE_MISMATCH', `the state after slot ${note.applied} differs from ${from}'s`);
-    // The one that differs from most is the wrong one; where that can't be told, nobody goes on.
-    const group = this.reader.members().length;
-    if (this.#disagreeing.size * 2 >= group) {
-      throw new InvariantError(`the applied state differs from that of ${this.#disagreeing.size} other members`);
-    }
+    const { applied, state } = decodeNote(beat.note);
+    if (!this.#states.differs(from, applied, state, this.reader.members().length)) return;
+    this.#problem('STATE_MISMATCH', `the state after slot ${applied} differs from ${from}'s`);
   }
 
   /** The leader brings the configuration in line with the members' pinned roles, one change at a time. */

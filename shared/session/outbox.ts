@@ -3,7 +3,7 @@ import { equal, toHex } from '../base/bytes.ts';
 import type { RandomBytes, Signer } from '../base/crypto.ts';
 import { ZERO_HASH } from '../base/hash.ts';
 import { type EntryId, type Incarnation, type Seq, seq as seqOf } from '../base/ids.ts';
-import type { KvOp } from '../base/kv.ts';
+import { type KvOp, present } from '../base/kv.ts';
 import {
   type Body,
   chainOf,
@@ -69,6 +69,7 @@ export interface Pending {
   /** Names the wish, not the command: whatever takes its place after a merge has the same handle. */
   readonly handle: number;
   readonly seq: Seq;
+  readonly hash: Uint8Array;
   /** The entries it makes or changes, one for each body; null for a body about no entry. */
   readonly entries: readonly (EntryId | null)[];
 }
@@ -232,6 +233,12 @@ export class Outbox {
     return this.#uncut.length;
   }
 
+  /** After a failed write and another start: whether this very command is on the disk all the same. Its number alone may be another's by now. */
+  holds({ seq, hash }: Pending): boolean {
+    const item = this.#items.get(seq);
+    return item === undefined ? seq <= this.#settled : equal(item.command.hash, hash);
+  }
+
   /** There is something for `cut` to do. */
   get needsCut(): boolean {
     return this.#uncut.length > 0 || this.#held.length > 0;
@@ -371,7 +378,7 @@ export class Outbox {
     this.#lastHash = command.hash;
     this.#uncut.push(item);
     this.#put(item);
-    return { handle: item.handle, seq, entries: this.#entriesOf(item) };
+    return { handle: item.handle, seq, hash: command.hash, entries: this.#entriesOf(item) };
   }
 
   #put(item: Item): void {
@@ -494,8 +501,7 @@ export class Outbox {
   }
 
   #took(reader: DocumentReader, id: EntryId) {
-    const entry = reader.entry(id);
-    assert(entry !== undefined, 'an agreed entry has its record', id);
+    const entry = present(reader.entry(id), id);
     return { entry: id, position: entry.position, slot: entry.slot, revision: entry.revision };
   }
 

@@ -3,8 +3,8 @@ import type { Incarnation, PeerId } from '../base/ids.ts';
 import { incarnationBytes, incarnationFromBytes, peerFromKey } from '../base/ids.ts';
 import type { KvOp } from '../base/kv.ts';
 import type { Random } from '../base/random.ts';
-import type { Prepared } from '../driver/journal.ts';
 import { JournalCore } from '../driver/journal.ts';
+import type { Prepared } from '../driver/journal-format.ts';
 import { MemoryStore, type UnderWay } from '../driver/memory-store.ts';
 import { type Answer, type Ask, firstTurn, type OpenedStore, openStore } from '../replica/opening.ts';
 import { type Outgoing, Replica, type ReplicaEvents } from '../replica/replica.ts';
@@ -249,6 +249,7 @@ export class SimNode {
       (this.#store as MemoryStore).writeSync(ops, { sync: true });
       this.#underWay = { type: 'mark', ...mark };
       this.#around.landed(this, this.disk.take(ops));
+      if (this.life === life) for (const out of replica.batchLanded()) this.#around.send(this, out);
       this.#around.reached(this, 'batch');
       this.#later(this.#random.number() * markMaxMs, life, () => {
         (this.#store as MemoryStore).markWriteSync(mark.place, mark.bytes);
@@ -264,6 +265,7 @@ export class SimNode {
 
   #finish(replica: Replica): void {
     for (const out of replica.finish()) this.#around.send(this, out);
+    replica.applyTurn();
     this.#around.turned(this);
     this.#around.reached(this, 'sent');
     this.pump();

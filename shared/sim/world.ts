@@ -271,6 +271,7 @@ export class World {
 
   #areTogether(nodes: readonly SimNode[]): boolean {
     const there = nodes.filter((node) => !this.#chaos.expelled.has(node));
+    if (there.length === 0) return true; // the rest are expelled, and vote only until others can
     const first = there[0]?.replica;
     if (!first) return false;
     const { applied } = first;

@@ -9,6 +9,7 @@ import type { PeerId } from '../../shared/base/ids.ts';
 import { isLoopback } from './addresses.ts';
 import type { DialTransport } from './dial.ts';
 import { PROVE_MS } from './gate.ts';
+import { leanNoise } from './lean-noise.ts';
 import { mdnsService } from './mdns.ts';
 
 /** With a wider window a paused stream would overrun libp2p's read buffer of 4 MiB and be reset. Bytes. */
@@ -53,7 +54,7 @@ export async function startHost(init: HostInit): Promise<Host> {
     start: false,
     addresses: { listen: [...init.listen], announceFilter: withoutLoopback },
     transports: [tcp()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [leanNoise(noise())],
     streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX } })],
     connectionGater: init.gater,
     connectionMonitor: { enabled: false }, // heartbeats of one's own decide

@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import { InvariantError } from '../../shared/base/assert.ts';
 import { FormatError } from '../../shared/base/cbor.ts';
 import type { Signer } from '../../shared/base/crypto.ts';
 import { type EntryId, type GroupId, type Incarnation, incarnationBytes, type PeerId } from '../../shared/base/ids.ts';
+import { MissingRecordError } from '../../shared/base/kv.ts';
 import { TICK_MS } from '../../shared/consensus/constants.ts';
 import type { Change, Refused } from '../../shared/document/index.ts';
-import { damagedVerdict, JournalCore, type Prepared } from '../../shared/driver/journal.ts';
+import { JournalCore } from '../../shared/driver/journal.ts';
+import { damagedVerdict, type Prepared } from '../../shared/driver/journal-format.ts';
 import { RecordError } from '../../shared/driver/records.ts';
 import { StoreError, type StorePort } from '../../shared/driver/store.ts';
 import { type Answer, firstTurn, type OpenedStore, openStore } from '../../shared/replica/opening.ts';
@@ -18,6 +21,8 @@ import type { Network } from '../network/network.ts';
 import { freeBallast, restoreBallast } from '../storage/ballast.ts';
 import { createStore, openLevelStore } from '../storage/level-store.ts';
 import { repairLevelStore } from '../storage/repair.ts';
+import { endRepair, endRun, isRepairOpen, startRepair, startRun } from '../storage/run-marker.ts';
+import { damagedTables } from '../storage/tables.ts';
 
 export type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, detail?: object) => void;
 
@@ -46,6 +51,8 @@ const RECENT_ENTRIES = 1_000;
 const BALLAST_TICKS: number = (60 * 60 * 1000) / TICK_MS;
 const HAND_OVER_MS = 2_000;
 const FLUSH_MS = 2_000;
+/** LevelDB's sync leaves a batch in the disk's own cache on macOS, the mark's does not: what waits for the batch waits for the mark there. */
+const SYNC_IS_FLUSH: boolean = process.platform !== 'darwin';
 /** A disk that is full to the last byte is tried again after this. */
 const FULL_DISK_PAUSE_MS = 2_000;
 
@@ -59,6 +66,7 @@ export class GroupHost {
   #timer: NodeJS.Timeout | null = null;
   #wake: (() => void) | null = null;
   #stopping = false;
+  #hasFailed = false;
   #loop: Promise<void> = Promise.resolve();
   #trouble: Trouble | null = null;
   #isOpen = false;
@@ -66,6 +74,7 @@ export class GroupHost {
   readonly #waiters = new Set<(error: Error) => void>();
   readonly #watchers = new Set<(changes: readonly Change[]) => void>();
   #drained: (() => void)[] = [];
+  #whenOpen: (() => void)[] = [];
   #ticks = 0;
   /** Damage that a reader met, for the loop to look after. */
   #found: unknown = null;
@@ -87,13 +96,13 @@ export class GroupHost {
   /** @throws StoreError where the store can't be opened at all */
   static async open(init: GroupHostInit): Promise<GroupHost> {
     const host = new GroupHost(init);
-    await host.#open();
+    await host.#open(await damageBefore(init.dir));
     host.#timer = setInterval(() => host.#tick(), TICK_MS);
     host.#loop = host.#run();
     return host;
   }
 
-  /** @param damage what was found while running, for the verdict that stays */
+  /** @param damage what was found before, for the verdict that stays */
   async #open(damage: Damage | null = null): Promise<void> {
     const { self, signer, verifier, log } = this.#init;
     await restoreBallast(this.#init.dir).catch(() => false);
@@ -102,7 +111,6 @@ export class GroupHost {
       return this.#openStore({ code: 'DATABASE_BROKEN', message: error.message, isBroken: true });
     });
     this.#port = port;
-    this.#isOpen = true;
     for (const problem of store.problems)
       log('error', `this copy is damaged: ${problem.message}`, { code: problem.code });
     this.#journal = store.journal;
@@ -133,6 +141,7 @@ export class GroupHost {
     });
     const network = this.#init.network();
     for (const peer of this.#replica.peers) if (network.isConnected(peer)) this.#replica.connection(peer, true);
+    this.#isOpen = true;
   }
 
   /** With damage, the verdict is on the disk before anything is read; where the database itself is broken, what is whole of it is gathered first. */
@@ -143,11 +152,13 @@ export class GroupHost {
         dir,
         error: damage.message,
       });
+      await startRepair(dir);
       await repairLevelStore(dir);
     }
     const port = await openLevelStore(dir, { create: false });
     try {
       if (damage !== null) await markDamaged(port, damage.code, damage.message);
+      if (damage?.isBroken) await endRepair(dir);
       return { port, store: await readStore(port) };
     } catch (error) {
       await port.close().catch(() => undefined);
@@ -164,6 +175,18 @@ export class GroupHost {
   /** False while the store is closed to be opened again: nothing may be read from it then. */
   get isOpen(): boolean {
     return this.#isOpen;
+  }
+  get isStopping(): boolean {
+    return this.#stopping;
+  }
+  /** Takes commands, as far as is known. */
+  get isWell(): boolean {
+    return this.#isOpen && !this.#stopping && this.#trouble === null;
+  }
+  /** Resolves once the store is open, or can't be opened for now: the disk is full, or the group stops. */
+  whenOpen(): Promise<void> {
+    if (this.#isOpen || this.#stopping || this.#trouble !== null) return Promise.resolve();
+    return new Promise((resolve) => this.#whenOpen.push(resolve));
   }
   get trouble(): Trouble | null {
     return this.#trouble;
@@ -267,9 +290,16 @@ export class GroupHost {
     const turn = replica.begin(Date.now());
     this.#send(turn.send);
     if (turn.write !== null) {
-      const prepared = this.#journal.prepare(turn.write);
+      const { ops, mark } = this.#journal.prepare(turn.write);
       try {
-        await write(this.#port, prepared);
+        await this.#port.kv.write(ops, { sync: true });
+        const marked = this.#port.mark.write(mark.place, mark.bytes);
+        try {
+          if (SYNC_IS_FLUSH) this.#send(replica.batchLanded());
+        } finally {
+          await marked;
+        }
+        if (!SYNC_IS_FLUSH) this.#send(replica.batchLanded());
       } catch (error) {
         this.#journal.failed();
         throw error;
@@ -278,6 +308,7 @@ export class GroupHost {
       this.#trouble = null;
     }
     this.#send(replica.finish());
+    replica.applyTurn();
     if (this.#drained.length > 0) {
       for (const resolve of this.#drained) resolve();
       this.#drained = [];
@@ -309,13 +340,21 @@ export class GroupHost {
       if (this.#trouble !== null) await this.#pause();
       this.#isOpen = false;
       await this.#port.close().catch(() => undefined);
-      const damage = { code: 'RECORD_DAMAGED', message: (error as Error).message, isBroken: isBroken(error) };
       if (isFull) await this.#reopen();
-      else await this.#open(damage);
+      else {
+        const { message } = error as Error;
+        const found = { code: 'RECORD_DAMAGED', message, isBroken: isBroken(error) };
+        await this.#open((await brokenTablesIn(dir)) ?? found);
+      }
     } catch (again) {
       this.#fail(again);
     } finally {
-      this.#tellWaiters(error as Error);
+      // First those whose command may be there or not, then those who have not written yet.
+      try {
+        this.#tellWaiters(error as Error);
+      } finally {
+        this.#tellOpen();
+      }
     }
   }
 
@@ -334,6 +373,7 @@ export class GroupHost {
       } catch (error) {
         if (!(error instanceof StoreError) || error.code !== 'DISK_FULL') throw error;
         this.#trouble = 'DISK_FULL';
+        this.#tellOpen();
         await this.#pause();
       }
     }
@@ -346,26 +386,32 @@ export class GroupHost {
     }
   }
 
-  /** After a failed write: is the command there all the same? Its number was its alone. */
+  /** After a failed write: is the command there all the same? */
   holds(pending: Pending | Refused | null): boolean {
-    return (
-      pending !== null && !('refused' in pending) && this.#replica.outbox.lastSeq >= pending.seq && !this.#stopping
-    );
+    return pending !== null && !('refused' in pending) && !this.#stopping && this.#replica.outbox.holds(pending);
+  }
+
+  #tellOpen(): void {
+    for (const resolve of this.#whenOpen.splice(0)) resolve();
   }
 
   #tellWaiters(error: Error): void {
-    for (const waiter of [...this.#waiters]) waiter(error);
+    // Some of them wait again, for another try.
+    const waiters = [...this.#waiters];
     this.#waiters.clear();
+    for (const waiter of waiters) waiter(error);
   }
 
   #fail(error: unknown): void {
     if (this.#stopping) return;
     this.#stopping = true;
+    this.#hasFailed = true;
     const known = error instanceof Error ? error : new Error(String(error));
     this.#init.log('error', known instanceof InvariantError ? `stopped: ${known.message}` : known.message, {
       error: known.stack,
     });
     this.#tellWaiters(known);
+    this.#tellOpen();
     this.wake();
     this.#init.onFatal(known);
   }
@@ -382,6 +428,7 @@ export class GroupHost {
     wake?.();
     await this.#loop;
     await this.#port.close();
+    if (!this.#hasFailed) await endRun(this.#init.dir);
   }
 
   async #flush(): Promise<void> {
@@ -402,6 +449,25 @@ export class GroupHost {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
+}
+
+/** What the last run left, as far as the database itself does not show it. */
+async function damageBefore(dir: string): Promise<Damage | null> {
+  const hasEnded = !(await startRun(dir));
+  // What was repaired looks whole, and is not: the verdict is still to be written.
+  if (await isRepairOpen(dir)) return { code: 'DATABASE_BROKEN', message: 'a repair was cut short', isBroken: true };
+  return hasEnded ? null : brokenTablesIn(dir);
+}
+
+/** LevelDB trusts its tables, and where one is not whole it may end the process: they are looked at whenever there is a reason. */
+async function brokenTablesIn(dir: string): Promise<Damage | null> {
+  const names = await damagedTables(join(dir, 'db'));
+  if (names.length === 0) return null;
+  return {
+    code: 'DATABASE_BROKEN',
+    message: `tables of the database are damaged (${names.join(', ')})`,
+    isBroken: true,
+  };
 }
 
 async function write(port: StorePort, { ops, mark }: Prepared): Promise<void> {
@@ -448,6 +514,10 @@ const isBroken = (error: unknown): error is StoreError => error instanceof Store
 
 /** A record that is not what it was, or the database below it. */
 export function isDamage(error: unknown): boolean {
-  if (error instanceof RecordError || error instanceof FormatError || isBroken(error)) return true;
-  return error instanceof Error && error.name === 'MissingValueError';
+  return (
+    error instanceof RecordError ||
+    error instanceof FormatError ||
+    error instanceof MissingRecordError ||
+    isBroken(error)
+  );
 }

@@ -37,8 +37,7 @@ export async function* logLines(
     }
     if (params.pending) yield* pendingLines(host, network);
     while (params.follow && !signal.aborted) {
-      const { reader } = host.replica;
-      for (; next <= reader.positions(); next++) {
+      for (; next <= host.replica.reader.positions(); next++) {
         const line = lineAt(host, next);
         if (line) {
           changed.delete(line.id as EntryId);
@@ -48,11 +47,11 @@ export async function* logLines(
       }
       for (const id of changed) {
         changed.delete(id);
-        const view = entryView(reader, id);
+        const view = entryView(host.replica.reader, id);
         if (view && view.position < next) yield { ...view, status: 'committed' };
         if (signal.aborted) return;
       }
-      if (next > reader.positions() && changed.size === 0) {
+      if (next > host.replica.reader.positions() && changed.size === 0) {
         await new Promise<void>((resolve) => {
           wake = resolve;
         });

@@ -8,10 +8,12 @@ import type {
   JoinEvent,
   MemberParams,
   MemberRole,
+  Method,
   PeerService,
   Role,
 } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
+import { methods } from '../../shared/ipc/schemas.ts';
 import { createInvitationKey, formatTicket } from '../group/ticket.ts';
 import type { Network } from '../network/network.ts';
 import { storeFailure } from './failures.ts';
@@ -53,7 +55,7 @@ export function createService(init: ServiceInit): PeerService {
   ): Promise<void> => {
     const ended = await waitFor<void>(timeoutMs, signal, (done) => {
       const look = (): void => {
-        if (isDone()) done();
+        if (host.isOpen && isDone()) done();
       };
       const timer = setInterval(look, 50);
       look();
@@ -179,19 +181,34 @@ export function createService(init: ServiceInit): PeerService {
       return { peer, role: null };
     },
   };
-  return guarded(service, (params) => hostOf(params as { group?: string }));
+  return guarded(service, init.hosts, (params) => hostOf(params as { group?: string }));
 }
 
 function beingOpened(host: GroupHost): PeerError {
+  if (host.isStopping) return storeFailure(new StoreError('CLOSED', 'the store is closed'));
   return host.trouble === 'DISK_FULL'
     ? new PeerError('DISK_FULL', 'The disk is full to the last byte. What was saved is kept; free some space to go on.')
-    : new PeerError('BUSY', 'The store is being opened again after a fault. Ask again in a moment.');
+    : openedAgain();
 }
 
-/** A damaged record that a request meets is told in words, and its group looks after it. */
-function guarded(service: PeerService, hostOf: (params: unknown) => GroupHost): PeerService {
+const openedAgain = (): PeerError =>
+  new PeerError('BUSY', 'The store was opened again after a fault meanwhile. What was saved is kept; ask again.');
+
+/**
+ * What a request meets of a failing disk is told in words, and its group looks after it. While a store is closed to be opened again, requests
+ * wait.
+ */
+function guarded(
+  service: PeerService,
+  hosts: ReadonlyMap<string, GroupHost>,
+  hostOf: (params: unknown) => GroupHost,
+): PeerService {
   const failed = (error: unknown, params: unknown): unknown => {
-    if (!isDamage(error)) return error instanceof StoreError ? storeFailure(error) : error;
+    if (!isDamage(error)) {
+      if (!(error instanceof StoreError)) return error;
+      const isStopping = [...hosts.values()].some((host) => host.isStopping);
+      return error.code === 'CLOSED' && !isStopping ? openedAgain() : storeFailure(error);
+    }
     try {
       hostOf(params).damaged(error);
     } catch {
@@ -200,30 +217,33 @@ function guarded(service: PeerService, hostOf: (params: unknown) => GroupHost): 
     const reason = error instanceof Error ? error.message : String(error);
     return new PeerError('DAMAGED', `A record on this disk is damaged (${reason}). It is looked after; ask again.`);
   };
-  const guard = (method: (params: never, signal: AbortSignal) => unknown) => (params: never, signal: AbortSignal) => {
+  /** Null where nothing has to be waited for. */
+  const untilOpen = (): Promise<unknown> | null => {
+    const closed = [...hosts.values()].filter((host) => !host.isOpen);
+    return closed.length === 0 ? null : Promise.all(closed.map((host) => host.whenOpen()));
+  };
+  const call = (method: Call) => async (params: never, signal: AbortSignal) => {
     try {
-      const result = method(params, signal);
-      if (result instanceof Promise) {
-        return result.catch((error: unknown) => {
-          throw failed(error, params);
-        });
-      }
-      return guardedStream(result as AsyncIterable<unknown>, (error) => failed(error, params));
+      await untilOpen();
+      return await method(params, signal);
     } catch (error) {
       throw failed(error, params);
     }
   };
-  const entries = Object.entries(service).map(([name, method]) => [name, guard(method)]);
+  const stream = (method: Call) =>
+    async function* (params: never, signal: AbortSignal): AsyncGenerator<unknown> {
+      try {
+        await untilOpen();
+        yield* method(params, signal) as AsyncIterable<unknown>;
+      } catch (error) {
+        throw failed(error, params);
+      }
+    };
+  const entries = Object.entries(service).map(([name, method]) => {
+    const { kind } = methods[name as Method];
+    return [name, kind === 'stream' ? stream(method) : call(method)];
+  });
   return Object.fromEntries(entries) as PeerService;
 }
 
-async function* guardedStream(
-  items: AsyncIterable<unknown>,
-  failed: (error: unknown) => unknown,
-): AsyncGenerator<unknown> {
-  try {
-    yield* items;
-  } catch (error) {
-    throw failed(error);
-  }
-}
+type Call = (params: never, signal: AbortSignal) => unknown;

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { equal, toHex } from '../../shared/base/bytes.ts';
 import { FormatError } from '../../shared/base/cbor.ts';
 import { type GroupId, type Slot, slot } from '../../shared/base/ids.ts';
@@ -7,14 +8,17 @@ import { batchHash, decodeBatch, runSignature, stateHashOf } from '../../shared/
 import { decodeDigest, decodeLogRecord, digestKey, logKey, openRecord } from '../../shared/driver/layout.ts';
 import { RecordError, unseal } from '../../shared/driver/records.ts';
 import { type KvRow, StoreError, type StorePort } from '../../shared/driver/store.ts';
+import type { DamageCode } from '../../shared/ipc/errors.ts';
 import { genesisDigest, type OpenedStore } from '../../shared/replica/opening.ts';
 import { dataDir, listGroups } from '../group/data-dir.ts';
+import { openLocal } from '../group/local.ts';
 import { createVerifier } from '../group/verifier.ts';
 import { openLevelStore } from '../storage/level-store.ts';
+import { damagedTables } from '../storage/tables.ts';
 import { inspectStore } from './group-host.ts';
 
 export interface VerifyProblem {
-  readonly code: string;
+  readonly code: DamageCode;
   readonly message: string;
 }
 
@@ -32,6 +36,8 @@ export interface Verification {
   readonly groups: readonly VerifiedGroup[];
 }
 
+type Say = (code: DamageCode, message: string) => void;
+
 const PAGE_ROWS = 1_000;
 /** Of one kind in one group; more of the same says nothing new. */
 const PROBLEMS_MAX = 20;
@@ -46,6 +52,15 @@ export async function verifyDir(dir: string): Promise<Verification> {
   const groups: VerifiedGroup[] = [];
   for (const group of await listGroups(place)) {
     try {
+      const broken = await damagedTables(join(place.group(group), 'db'));
+      if (broken.length > 0) {
+        await (await openLocal(dir)).close(); // a table that a running peer just writes is not whole either
+        problems.push({
+          code: 'TABLE_DAMAGED',
+          message: `${group}: tables of the database are damaged: ${broken.join(', ')}`,
+        });
+        continue; // LevelDB could end this process over them
+      }
       const port = await openLevelStore(place.group(group), { create: false });
       try {
         groups.push(await verifyGroup(group, port, problems));
@@ -55,7 +70,8 @@ export async function verifyDir(dir: string): Promise<Verification> {
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       if (error.code === 'LOCKED' || error.code === 'NEWER_FORMAT') throw error;
-      problems.push({ code: error.code, message: `${group}: ${error.message}` });
+      const code = error.code === 'CORRUPT' ? 'CORRUPT' : 'UNREADABLE';
+      problems.push({ code, message: `${group}: ${error.message}` });
     }
   }
   return { ok: problems.length === 0, problems, groups };
@@ -63,7 +79,7 @@ export async function verifyDir(dir: string): Promise<Verification> {
 
 async function verifyGroup(group: GroupId, port: StorePort, problems: VerifyProblem[]): Promise<VerifiedGroup> {
   const counts = new Map<string, number>();
-  const say = (code: string, message: string): void => {
+  const say: Say = (code, message): void => {
     const n = (counts.get(code) ?? 0) + 1;
     counts.set(code, n);
     if (n <= PROBLEMS_MAX) problems.push({ code, message: `${group}: ${message}` });
@@ -98,11 +114,7 @@ async function everyRecord(port: StorePort, look: (row: KvRow) => void): Promise
   return count;
 }
 
-async function verifyLog(
-  port: StorePort,
-  store: OpenedStore,
-  say: (code: string, message: string) => void,
-): Promise<{ at: Slot; digest: Uint8Array }> {
+async function verifyLog(port: StorePort, store: OpenedStore, say: Say): Promise<{ at: Slot; digest: Uint8Array }> {
   const verifier = createVerifier();
   let digest = genesisDigest(store.genesisBytes);
   const { prefix } = store.restored;
@@ -120,12 +132,7 @@ async function verifyLog(
   return { at: prefix, digest };
 }
 
-function readValue(
-  port: StorePort,
-  at: Slot,
-  before: Uint8Array,
-  say: (code: string, message: string) => void,
-): Value | null {
+function readValue(port: StorePort, at: Slot, before: Uint8Array, say: Say): Value | null {
   const record = port.kv.get(logKey(at));
   const stored = port.kv.get(digestKey(at));
   if (!record || !stored) {

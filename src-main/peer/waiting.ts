@@ -11,7 +11,9 @@ export function waitFor<T>(
 ): Promise<Ended<T>> {
   return new Promise((resolve, reject) => {
     let stop: (() => void) | null = null;
+    let hasEnded = false;
     const end = (settle: () => void): void => {
+      hasEnded = true;
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
       stop?.();
@@ -28,5 +30,6 @@ export function waitFor<T>(
       (value) => end(() => resolve({ by: 'done', value })),
       (error) => end(() => reject(error)),
     );
+    if (hasEnded) stop(); // it ended at once
   });
 }

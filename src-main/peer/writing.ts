@@ -58,35 +58,50 @@ async function write(host: GroupHost, wish: Wish, give: (outcomes: Outcomes) => 
     );
   }
   let pending: Pending | Refused | null = null;
+  /** Handles are its own: another one may be open by the time that this ends. */
+  let given = host.replica;
   let isSaved = false;
   let isLate = false;
+  let isSecondTry = false;
   let stopWaiting = (): void => {};
   const ended: Ended<Verdict | null> = await waitFor<Verdict | null>(
     Number.POSITIVE_INFINITY,
     wish.signal,
     (done, failed) => {
-      let timer: NodeJS.Timeout | undefined;
-      stopWaiting = host.waiting((error) =>
-        isSaved || host.holds(pending) ? done(null) : failed(storeFailure(error)),
-      );
-      pending = give({
-        saved: () => {
-          isSaved = true;
-          if (wish.wait === 'saved' || isLate) done(null);
-        },
-        settled: (verdict) => done(verdict),
-      });
-      if ('refused' in pending) {
-        failed(refusedAtOnce(pending));
-        return stopWaiting;
-      }
-      host.wake();
-      if (wish.wait === 'committed') {
-        timer = setTimeout(() => {
-          isLate = true;
-          if (isSaved) done(null);
-        }, wish.timeoutMs);
-      }
+      const onStoreFailed = (error: Error): void => {
+        if (isSaved || host.holds(pending)) done(null);
+        else if (isSecondTry || !host.isWell) failed(storeFailure(error));
+        else {
+          // Room was made, or the damage was looked after: the store is open again, without this command.
+          isSecondTry = true;
+          attempt();
+        }
+      };
+      const attempt = (): void => {
+        stopWaiting = host.waiting(onStoreFailed);
+        given = host.replica;
+        try {
+          pending = give({
+            saved: () => {
+              isSaved = true;
+              if (wish.wait === 'saved' || isLate) done(null);
+            },
+            settled: (verdict) => done(verdict),
+          });
+        } catch (error) {
+          return failed(error); // an edit reads what it is made on
+        }
+        if ('refused' in pending) failed(refusedAtOnce(pending));
+        else host.wake();
+      };
+      const timer =
+        wish.wait === 'committed'
+          ? setTimeout(() => {
+              isLate = true;
+              if (isSaved) done(null);
+            }, wish.timeoutMs)
+          : undefined;
+      attempt();
       return () => {
         clearTimeout(timer);
         stopWaiting();
@@ -95,7 +110,7 @@ async function write(host: GroupHost, wish: Wish, give: (outcomes: Outcomes) => 
   );
   const made = pending as unknown as Pending;
   if (ended.by === 'timeout' || ended.value === null) {
-    host.replica.forget(made.handle);
+    given.forget(made.handle);
     return { pending: made, verdict: null };
   }
   return { pending: made, verdict: ended.value };

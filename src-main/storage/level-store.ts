@@ -1,4 +1,4 @@
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { assert } from '../../shared/base/assert.ts';
@@ -90,9 +90,10 @@ export class LevelStore implements StorePort {
   /** What every further write gets. */
   #refused: StoreError | null = null;
   #closing: Promise<void> | null = null;
+  /** Since the last flush that is known to have done its work began. */
   #batches = 0;
   /** Never rejects. */
-  #flushing: Promise<void> = Promise.resolve();
+  #flushing: Promise<void> | null = null;
 
   constructor(dir: string, db: Database) {
     this.#dir = dir;
@@ -165,13 +166,37 @@ export class LevelStore implements StorePort {
     }
   }
 
-  /** Two rounds are never open at once, so a batch stays in a write-ahead file for fewer than two rounds. */
+  /** Beside the batches, mostly; where that comes to nothing, before one of them. So a batch stays in a write-ahead file for at most two rounds. */
   async #flushSometimes(): Promise<void> {
     this.#batches += 1;
-    if (this.#batches % FLUSH_BATCHES !== 0) return;
+    if (this.#batches < FLUSH_BATCHES) return;
+    this.#flushing ??= this.#flush().finally(() => {
+      this.#flushing = null;
+    });
+    if (this.#batches < 2 * FLUSH_BATCHES) return;
     await this.#flushing;
-    // No key is '!', so nothing is compacted; but LevelDB empties its memory table first. Should that fail, it refuses the next write.
-    this.#flushing = this.#db.compactRange('!', '!').catch(() => undefined);
+    if (this.#batches >= FLUSH_BATCHES) await this.#flush();
+  }
+
+  /**
+   * LevelDB may join this to a batch that is just being written, and then nothing is carried anywhere. So it counts only once the write-ahead file of
+   * the beginning is gone. Never rejects: should LevelDB fail, it refuses the next write.
+   */
+  async #flush(): Promise<void> {
+    try {
+      const batches = this.#batches;
+      const before = await this.#logFiles();
+      // No key is '!', so nothing is compacted; but LevelDB empties its memory table first.
+      await this.#db.compactRange('!', '!');
+      const after = await this.#logFiles();
+      if (!before.some((name) => after.includes(name))) this.#batches -= batches;
+    } catch {
+      // The next batch tries again, or is refused.
+    }
+  }
+
+  async #logFiles(): Promise<string[]> {
+    return (await readdir(join(this.#dir, 'db'))).filter((name) => name.endsWith('.log'));
   }
 
   async #oneAtATime(write: () => Promise<void>): Promise<void> {

@@ -2,15 +2,19 @@ import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { StoreError } from '../../shared/driver/store.ts';
 import { innermost } from './errors.ts';
+import { brokenTables, setTablesAside } from './tables.ts';
 
 /**
  * Lets LevelDB gather what tables and write-ahead files of a database that can't be opened still hold. What comes of it may lack records and may hold old
- * ones, so the store counts as damaged from then on.
+ * ones, so the store counts as damaged from then on. Tables that are not whole are set aside first: LevelDB would end the process over some of them.
  * @throws StoreError `CORRUPT` where there is nothing to gather
  */
 export async function repairLevelStore(dir: string): Promise<void> {
+  const location = join(dir, 'db');
+  const broken = await brokenTables(location).catch(() => []); // where there is no database, LevelDB says so
+  if (broken.length > 0) await setTablesAside(location, join(dir, 'aside', 'tables'), broken);
   try {
-    await ClassicLevel.repair(join(dir, 'db'));
+    await ClassicLevel.repair(location);
   } catch (error) {
     throw new StoreError('CORRUPT', `the database can't be repaired: ${innermost(error).message}`, { cause: error });
   }

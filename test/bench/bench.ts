@@ -18,7 +18,7 @@ import { connect, type PeerConnection } from '../../src-main/cli/client.ts';
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
-    ms: { type: 'string', default: '3000' },
+    ms: { type: 'string', default: '8000' },
     dir: { type: 'string' },
     levels: { type: 'string', default: '1,16,64,256' },
   },
@@ -30,7 +30,7 @@ const LEVELS = values.levels.split(',').map(Number);
 const RATE_SHARE_MIN = 1;
 const LATENCY_SHARE_MAX = 2;
 
-const CLI = fileURLToPath(new URL('../../out/src-main/cli/synod.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../out/cli/synod.js', import.meta.url));
 const CLIENT = fileURLToPath(new URL('./client.ts', import.meta.url));
 const root = mkdtempSync(join(values.dir ?? tmpdir(), 'synod-bench-'));
 const children: ChildProcess[] = [];

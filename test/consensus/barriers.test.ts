@@ -19,7 +19,7 @@ describe('a barrier', () => {
   test('rides on a value that is proposed after it in the same turn', () => {
     const lab = new Lab({ voters: 'ABC' });
     lab.elect('A');
-    lab.input('A', { type: 'barrier', id: 7 }, { type: 'propose', value: value('x'), afterPersist: false });
+    lab.input('A', { type: 'barrier', id: 7 }, { type: 'propose', value: value('x'), afterBatch: false });
     lab.settle();
     expect(lab.host('A').barriers).toEqual([{ id: 7, slot: 2 }]);
     expect(lab.committed('A')).toEqual(['noop', 'x']);
@@ -131,10 +131,7 @@ describe('a barrier', () => {
     lab.cut('C-A');
     lab.settle();
     lab.tick(2, ['C', 'D']);
-    lab.input(
-      'C',
-      ...['x', 'y'].map((text) => ({ type: 'propose' as const, value: value(text), afterPersist: false })),
-    );
+    lab.input('C', ...['x', 'y'].map((text) => ({ type: 'propose' as const, value: value(text), afterBatch: false })));
     lab.deliver('C>D accept');
     lab.deliver('D>C accepted');
     lab.drop();

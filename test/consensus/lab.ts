@@ -333,11 +333,13 @@ export class Lab {
     host.underWay = null;
     const binding = effects.some(
       (e) =>
-        e.type === 'sendAfterPersist' || (e.type === 'persist' && (e.op.type === 'promise' || e.op.type === 'accept')),
+        e.type === 'sendAfterBatch' ||
+        e.type === 'sendAfterPersist' ||
+        (e.type === 'persist' && (e.op.type === 'promise' || e.op.type === 'accept')),
     );
     if (binding && !this.sendsFirst) this.#flush(host);
     for (const e of effects) {
-      if (e.type !== 'sendAfterPersist') continue;
+      if (e.type !== 'sendAfterBatch' && e.type !== 'sendAfterPersist') continue;
       for (const to of e.to) {
         if (to !== host.peer) this.#leaves(host, to, e.message);
         else host.inputs.push({ type: 'message', from: host.peer, incarnation: host.incarnation, message: e.message });
@@ -531,7 +533,7 @@ export class Lab {
     let taken = true;
     for (const text of texts) {
       taken &&= this.core(name).room() > 0;
-      this.input(name, { type: 'propose', value: value(text), afterPersist: false });
+      this.input(name, { type: 'propose', value: value(text), afterBatch: false });
     }
     return taken;
   }

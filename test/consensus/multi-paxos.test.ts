@@ -8,7 +8,7 @@ import { at, ballot, GENESIS_DIGEST, incarnationOf, peerOf, showValue, value } f
 
 const messages = (lab: Lab, pattern: string): Message[] => lab.select(pattern).map((e) => e.message);
 const proposes = (...texts: string[]): Input[] =>
-  texts.map((text) => ({ type: 'propose', value: value(text), afterPersist: false }));
+  texts.map((text) => ({ type: 'propose', value: value(text), afterBatch: false }));
 const accept = (n: string, s: number, v: string, watermark = 0): Accept => ({
   type: 'accept',
   ballot: ballot(n),
@@ -306,7 +306,7 @@ describe('phase 2', () => {
     const lab = new Lab({ voters: 'ABC' });
     lab.elect('A');
     lab.hang('A');
-    lab.input('A', { type: 'propose', value: value('x'), afterPersist: true });
+    lab.input('A', { type: 'propose', value: value('x'), afterBatch: true });
     expect(lab.select('A>* accept')).toEqual([]);
     lab.unhang('A');
     expect(lab.select('A>* accept')).toHaveLength(2);

@@ -53,7 +53,7 @@ function propose(lab: Lab, name: string, text: string, over: string): void {
   lab.campaign(name);
   lab.deliver(`${name}>${over} prepare`);
   lab.drop('*>* prepare');
-  lab.input(name, ...lab.take(`${over}>${name} promise`), { type: 'propose', value: value(text), afterPersist: false });
+  lab.input(name, ...lab.take(`${over}>${name} promise`), { type: 'propose', value: value(text), afterBatch: false });
 }
 
 /** Phase 2b and learning. */

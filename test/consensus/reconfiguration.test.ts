@@ -242,7 +242,7 @@ describe('the force rule', () => {
 
   /** Puts a change through that a correct leader would not propose. */
   function choose(lab: Lab, ...changes: ReturnType<typeof configurationValue>[]): void {
-    const inputs = changes.map((change) => ({ type: 'propose' as const, value: change, afterPersist: false }));
+    const inputs = changes.map((change) => ({ type: 'propose' as const, value: change, afterBatch: false }));
     lab.input(lab.leaders[0] as string, ...inputs);
     lab.settle();
   }
@@ -509,10 +509,7 @@ describe('a leader that can propose nothing', () => {
     lab.cut('A-CDE');
     lab.settle();
     lab.tick(2, ['C', 'D', 'E']);
-    lab.input(
-      'C',
-      ...['x', 'y'].map((text) => ({ type: 'propose' as const, value: value(text), afterPersist: false })),
-    );
+    lab.input('C', ...['x', 'y'].map((text) => ({ type: 'propose' as const, value: value(text), afterBatch: false })));
     lab.deliver('C>DE accept');
     lab.deliver('DE>C accepted');
     lab.deliver('C>D commit');
@@ -565,7 +562,7 @@ describe('a configuration that this version cannot read', () => {
     lab.elect('A');
     lab.tick(20);
     const bytes = Uint8Array.of(1, 0x82, 1, 2);
-    lab.input('A', { type: 'propose', value: decodeValue(bytes, hashPayload), afterPersist: false });
+    lab.input('A', { type: 'propose', value: decodeValue(bytes, hashPayload), afterBatch: false });
     return lab;
   }
 

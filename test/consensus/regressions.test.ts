@@ -37,7 +37,7 @@ function rule(name: string, story: (weak: boolean) => void): void {
 }
 
 const proposes = (...texts: string[]): Input[] =>
-  texts.map((text) => ({ type: 'propose', value: value(text), afterPersist: false }));
+  texts.map((text) => ({ type: 'propose', value: value(text), afterBatch: false }));
 
 /** Changes Promises as they leave. */
 function tamperPromises(lab: Lab, change: (m: Promise1b) => Promise1b): void {

@@ -7,7 +7,7 @@ import { type Configuration, majorities } from '../../shared/consensus/configura
 import { Core } from '../../shared/consensus/core.ts';
 import type { Message } from '../../shared/consensus/messages.ts';
 import { commandsValue, type Value } from '../../shared/consensus/value.ts';
-import { type Application, Driver, type Outgoing, type Turn } from '../../shared/driver/driver.ts';
+import { type Application, Driver, type NextValue, type Outgoing, type Turn } from '../../shared/driver/driver.ts';
 import { openRecord, PREFIX_KEY, PROMISE_KEY } from '../../shared/driver/layout.ts';
 import { Overlay } from '../../shared/driver/overlay.ts';
 
@@ -32,7 +32,7 @@ class Notes implements Application {
   lastOwnSeq = 0;
   readonly happened: string[] = [];
   toSave: KvOp[] = [];
-  values: { value: Value; afterPersist: boolean }[] = [];
+  values: NextValue[] = [];
   hasWork = (): boolean => this.toSave.length > 0;
   beginTurn(): readonly KvOp[] {
     const ops = this.toSave;
@@ -93,6 +93,13 @@ function land(turn: Turn): void {
   }
 }
 
+/** The batch lands, then its mark. */
+const finish = (turn: Turn): Outgoing[] => {
+  const sent = [...(turn.write === null ? [] : driver.batchLanded()), ...driver.finish()];
+  driver.apply();
+  return sent;
+};
+
 /** Turns until nothing is left to do. */
 function settle(): Outgoing[] {
   const sent: Outgoing[] = [];
@@ -100,7 +107,7 @@ function settle(): Outgoing[] {
     const turn = driver.begin(0);
     sent.push(...turn.send);
     land(turn);
-    sent.push(...driver.finish());
+    sent.push(...finish(turn));
   }
   return sent;
 }
@@ -155,7 +162,7 @@ describe('a turn', () => {
     expect(turn.write?.ops.map((op) => op.key)).toContain(PROMISE_KEY);
     expect(app.happened).toEqual([]);
     land(turn);
-    driver.finish();
+    finish(turn);
     expect(app.happened).toEqual(['persisted']);
     settle();
     expect(app.happened.indexOf('apply 1')).toBeGreaterThan(app.happened.indexOf('persisted'));
@@ -166,11 +173,11 @@ describe('a turn', () => {
     driver.enqueue({ type: 'tick' });
     settle();
     const before = core.prefix;
-    app.values.push({ value: value('a'), afterPersist: false });
+    app.values.push({ value: value('a'), afterBatch: false });
     driver.enqueue({ type: 'tick' });
-    driver.begin(0);
+    const turn = driver.begin(0);
     expect(core.prefix).toBe(before);
-    driver.finish();
+    finish(turn);
     settle();
     expect(core.prefix).toBe(before + 1);
   });
@@ -178,12 +185,12 @@ describe('a turn', () => {
   it('takes all inputs that came meanwhile into one batch', () => {
     driver.enqueue({ type: 'tick' });
     settle();
-    for (let i = 0; i < 5; i++) app.values.push({ value: value(`v${i}`), afterPersist: false });
+    for (let i = 0; i < 5; i++) app.values.push({ value: value(`v${i}`), afterBatch: false });
     driver.enqueue({ type: 'note', note: utf8('x') });
     const turn = driver.begin(0);
     expect(turn.write?.ops.filter((op) => op.key.startsWith('l/'))).toHaveLength(5);
     land(turn);
-    driver.finish();
+    finish(turn);
   });
 
   it('refuses a second turn while one is under way', () => {
@@ -206,7 +213,7 @@ describe('a turn', () => {
   it('flushes before a stop', () => {
     driver.enqueue({ type: 'tick' });
     settle();
-    app.values.push({ value: value('a'), afterPersist: false });
+    app.values.push({ value: value('a'), afterBatch: false });
     driver.enqueue({ type: 'note', note: utf8('x') });
     settle();
     expect(driver.isFlushed).toBe(false);
@@ -225,21 +232,23 @@ describe('a turn', () => {
 describe('a leader among three', () => {
   it('sends an Accept while its own disk still writes, for its ballot has long been durable', () => {
     lead();
-    app.values.push({ value: value('a'), afterPersist: false });
+    app.values.push({ value: value('a'), afterBatch: false });
     driver.enqueue({ type: 'note', note: utf8('x') });
     const turn = driver.begin(0);
     expect(types(turn.send)).toContain('accept');
-    driver.finish();
+    finish(turn);
   });
 
   it('holds an Accept back that speaks of commands which this very batch saves', () => {
     lead();
     app.toSave = [{ type: 'put', key: 'o/1', value: utf8('own') }];
-    app.values.push({ value: value('own'), afterPersist: true });
+    app.values.push({ value: value('own'), afterBatch: true });
     const turn = driver.begin(0);
     expect(types(turn.send)).not.toContain('accept');
     expect(turn.write?.ops.map((op) => op.key)).toContain('o/1');
-    expect(types(driver.finish())).toContain('accept');
+    // Not its mark: an Accept speaks of no promise and no acceptance.
+    expect(types(driver.batchLanded())).toEqual(['accept']);
+    expect(types(driver.finish())).not.toContain('accept');
   });
 
   it('serves what it chose in the same turn', () => {
@@ -252,6 +261,6 @@ describe('a leader among three', () => {
     const served = turn.send.find(({ message }) => message.type === 'values')?.message;
     expect(served).toMatchObject({ from: 1, prefix: 1 });
     expect(app.happened).not.toContain('damage l/0000000000001');
-    driver.finish();
+    finish(turn);
   });
 });

@@ -4,16 +4,10 @@ import { toHex } from '../../shared/base/bytes.ts';
 import { decodeCbor } from '../../shared/base/cbor.ts';
 import { hashFor, ZERO_HASH } from '../../shared/base/hash.ts';
 import { Random } from '../../shared/base/random.ts';
-import {
-  CHECKPOINT_TURNS,
-  JOURNAL_KEYS,
-  Journal,
-  JournalCheck,
-  JournalCore,
-  type Opening,
-  type Prepared,
-  TURN_RANGE,
-} from '../../shared/driver/journal.ts';
+import { JournalCore } from '../../shared/driver/journal.ts';
+import { JOURNAL_KEYS, JournalCheck, type Opening, TURN_RANGE } from '../../shared/driver/journal-check.ts';
+import { CHECKPOINT_TURNS, type Prepared } from '../../shared/driver/journal-format.ts';
+import { Journal } from '../../shared/driver/journal-store.ts';
 import { MemoryStore } from '../../shared/driver/memory-store.ts';
 import { numberKey, unseal } from '../../shared/driver/records.ts';
 import { StoreError } from '../../shared/driver/store.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { root, until } from './harness.ts';
 
-const demo = join(root, 'out/src-main/cli/demo.js');
+const demo = join(root, 'out/cli/demo.js');
 
 let dir: string;
 beforeEach(() => {

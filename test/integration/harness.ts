@@ -13,7 +13,7 @@ import type { GroupStatus, LogLine, PeerService, Role } from '../../shared/ipc/c
 import { connect, type PeerConnection } from '../../src-main/cli/client.ts';
 
 export const root: string = fileURLToPath(new URL('../..', import.meta.url));
-const entry = join(root, 'out/src-main/cli/synod.js');
+const entry = join(root, 'out/cli/synod.js');
 
 /** For whatever must come to be: so long that only a fault is longer. Milliseconds. */
 const LIMIT_MS = 90_000;

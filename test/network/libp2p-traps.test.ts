@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { Socket } from 'node:net';
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { uint32 } from '../../shared/base/bytes.ts';
 import { STRANGERS_MAX, UNPROVEN_PER_HOST_MAX } from '../../src-main/network/gate.ts';
 import { createLibp2pNetwork, NetworkError } from '../../src-main/network/libp2p-network.ts';
@@ -89,6 +90,25 @@ describe('trap 2: a paused stream is reset once its window has grown', () => {
     await until(() => got === 600 + taken / (128 * 1024), 'every frame');
     expect(b.events.connectionsOf(a.network.self)).toEqual([true]);
     expect(a.events.problems.concat(b.events.problems)).toEqual([]);
+  });
+});
+
+describe('more packets than frames', () => {
+  test('a frame is one packet: no length ahead of it, no window update behind it', async () => {
+    const [a, b] = await pair();
+    const writes = vi.spyOn(Socket.prototype, 'write');
+    onTestFinished(() => writes.mockRestore());
+    let got = 0;
+    b.events.handler = () => {
+      got++;
+    };
+    for (let n = 1; n <= 100; n++) {
+      a.network.send(b.network.self, 'consensus', new Uint8Array(1024));
+      await until(() => got === n, `frame ${n}`);
+    }
+    // The rest is for a ping now and then.
+    expect(writes.mock.calls.length).toBeGreaterThanOrEqual(100);
+    expect(writes.mock.calls.length).toBeLessThan(150);
   });
 });
 

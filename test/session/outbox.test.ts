@@ -64,6 +64,21 @@ describe('a command of one’s own', () => {
     expect(log.lines.slice(1)).toEqual(['#2 kept', '#3 next']);
   });
 
+  test('is told from another one that took its number after a write failed', () => {
+    const { log, ana } = two();
+    const lost = ana.add(write('never saved'));
+    ana.restart();
+    expect(ana.outbox.holds(lost)).toBe(false);
+    const other = ana.add(write('another'));
+    expect(other.seq).toBe(lost.seq);
+    expect([ana.outbox.holds(lost), ana.outbox.holds(other)]).toEqual([false, true]);
+    ana.save();
+    ana.restart();
+    expect([ana.outbox.holds(lost), ana.outbox.holds(other)]).toEqual([false, true]);
+    agree(log, ana);
+    expect(ana.outbox.holds(other)).toBe(true);
+  });
+
   test('is cleaned of carriage returns, and refused at once where nobody would take it', () => {
     const { log, ana, entry } = two();
     const one = ana.write('a\r\nb\rc');

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { InvariantError } from '../../shared/base/assert.ts';
-import { CHECKPOINT_TURNS, Journal, type ProblemCode, TURN_RANGE } from '../../shared/driver/journal.ts';
+import { TURN_RANGE } from '../../shared/driver/journal-check.ts';
+import { CHECKPOINT_TURNS, type ProblemCode } from '../../shared/driver/journal-format.ts';
+import { Journal } from '../../shared/driver/journal-store.ts';
 import { numberKey, seal } from '../../shared/driver/records.ts';
 import type { KvRange, StorePort } from '../../shared/driver/store.ts';
 import {

@@ -1,5 +1,7 @@
 import type { Cbor } from '../../shared/base/cbor.ts';
-import { JournalCore, type JournalInit, type Problem, type Turn, type Verdict } from '../../shared/driver/journal.ts';
+import { JournalCore } from '../../shared/driver/journal.ts';
+import type { JournalInit } from '../../shared/driver/journal-check.ts';
+import type { Problem, Turn, Verdict } from '../../shared/driver/journal-format.ts';
 import { numberKey, seal } from '../../shared/driver/records.ts';
 import { type KvOp, type MarkPlace, StoreError, type StorePort } from '../../shared/driver/store.ts';
 

@@ -1,5 +1,5 @@
 // Started by level.test.ts: goes on with the journal of the store in argv[2] and says each turn's number once it is durable, until it is killed.
-import { Journal } from '../../shared/driver/journal.ts';
+import { Journal } from '../../shared/driver/journal-store.ts';
 import { openLevelStore } from '../../src-main/storage/level-store.ts';
 import { initOf, turnOf } from './turns.ts';
 

@@ -3,6 +3,7 @@ import { cp, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { freePort } from '../harness.ts';
 import { agree, alone, ERROR, expectSound, inPlace, Machine, PATIENCE_MS, synod, trio, until } from './harness.ts';
 
 /**
@@ -27,7 +28,7 @@ beforeAll(async () => {
   const dir = await mkdtemp(join(tmpdir(), 'synod-damage-'));
   const machines = NAMES.map((name) => new Machine(name, join(dir, name))) as [Machine, Machine, Machine];
   const [ana, ben, cy] = machines;
-  for (const machine of machines) await machine.serve();
+  for (const machine of machines) await machine.serve({ listen: `/ip4/127.0.0.1/tcp/${await freePort()}` });
   const group = (await ana.run('create', 'Night log')).json[0]?.group as string;
   for (const guest of [ben, cy]) await guest.join(await ana.invite());
   await until(async () => (await ana.status()).quorum.voters === 3, 'three voters');
@@ -129,8 +130,8 @@ async function verify(machine: Machine) {
   return { code: ran.code, ok: said?.ok, problems: said?.problems ?? [], err: ran.err };
 }
 
-/** It reads, catches up, and says what is wrong, and neither votes nor writes. */
-async function expectReader({ ana, ben, cy, all }: World): Promise<void> {
+/** It reads, catches up, and says what is wrong, and does not write. */
+async function expectReader({ ana, cy, all }: World): Promise<void> {
   await agree(all);
   const status = await cy.status();
   expect([status.whyCode, status.canCommit]).toEqual(['DAMAGED', false]);
@@ -142,6 +143,10 @@ async function expectReader({ ana, ben, cy, all }: World): Promise<void> {
   expect(refused.error?.message).toMatch(/damaged/);
   for (const machine of all) expect((await machine.status()).leader).not.toBe(cy.id);
   expect(await ana.texts()).not.toContain('from a damaged copy');
+}
+
+/** It does not vote, and the verdict stays. */
+async function expectNoVoter({ ana, ben, cy, all }: World): Promise<void> {
   // Two of three commit; the damaged one is no third.
   await expectSound([ana, ben]);
   await ben.stop();
@@ -150,6 +155,12 @@ async function expectReader({ ana, ben, cy, all }: World): Promise<void> {
   await serve(ben);
   await until(async () => (await ben.texts()).includes('needs Ben'), 'what waited for Ben');
   await agree(all);
+  await cy.stop();
+  const after = await verify(cy);
+  expect([after.code, after.ok]).toEqual([5, false]);
+  await serve(cy);
+  expect((await cy.status()).whyCode).toBe('DAMAGED');
+  await agree(all);
 }
 
 interface Options {
@@ -157,15 +168,17 @@ interface Options {
   readonly codes?: readonly string[];
   /** What was saved and not sent is still in the files, so it must still be there to read. */
   readonly keepsUnsent?: boolean;
+  /** For one of each kind: everything that a damaged store must not do. */
+  readonly thorough?: boolean;
 }
 
 /** Damage that the opening has to notice: a lost promise can't be told from one that was never made. */
 async function expectNoticed(
   damage: (dir: string) => Promise<void>,
-  { codes, keepsUnsent = false }: Options = {},
+  { codes, keepsUnsent = false, thorough = false }: Options = {},
 ): Promise<void> {
   const world = await copied();
-  const { ana, ben, cy, dir, all } = world;
+  const { ana, ben, cy, dir } = world;
   await damage(dir);
   const before = await verify(cy);
   expect([before.code, before.ok]).toEqual([5, false]);
@@ -181,13 +194,7 @@ async function expectNoticed(
     const lines = (await cy.run('log', '--pending')).json;
     expect(lines.filter(({ text }) => text === UNSENT)).toHaveLength(1);
   }
-  // The verdict stays.
-  await cy.stop();
-  const after = await verify(cy);
-  expect([after.code, after.ok]).toEqual([5, false]);
-  await serve(cy);
-  expect((await cy.status()).whyCode).toBe('DAMAGED');
-  await agree(all);
+  if (thorough) await expectNoVoter(world);
 }
 
 /** Damage that costs nothing: all three decide together, and what was saved gets its place. */
@@ -253,7 +260,8 @@ describe('the write-ahead file of the database', () => {
     ['half of it cut off', 0.5],
     ['all of it cut off', 0.000001],
   ])('%s', async (_, keep) => {
-    await expectNoticed((dir) => eachOf(dir, LOG, (path) => cut(path, keep)), { codes: ['BEHIND_MARK'] });
+    const options = { codes: ['BEHIND_MARK'], thorough: keep === 0.5 };
+    await expectNoticed((dir) => eachOf(dir, LOG, (path) => cut(path, keep)), options);
   });
 
   test('deleted', async () => {
@@ -290,7 +298,7 @@ describe('the write-ahead file of the database', () => {
 
 describe('the mark', () => {
   test('deleted', async () => {
-    await expectNoticed((dir) => rm(join(dir, 'mark')), { codes: ['MARK_MISSING'], keepsUnsent: true });
+    await expectNoticed((dir) => rm(join(dir, 'mark')), { codes: ['MARK_MISSING'], keepsUnsent: true, thorough: true });
   });
 
   test('empty', async () => {
@@ -302,7 +310,7 @@ describe('the mark', () => {
   });
 
   test('that of an earlier moment put back', async () => {
-    await expectNoticed((dir) => restore(dir, 'mark'), { codes: ['MARK_OLD'], keepsUnsent: true });
+    await expectNoticed((dir) => restore(dir, 'mark'), { codes: ['MARK_OLD'], keepsUnsent: true, thorough: true });
   });
 
   test('that of another machine', async () => {
@@ -373,8 +381,17 @@ describe('what holds the database together', () => {
     await expectNoticed((dir) => eachOf(dir, pattern, damage));
   });
 
+  test('a repair that was cut short: what it made looks whole, and the verdict comes all the same', async () => {
+    const world = await copied();
+    await writeFile(join(world.dir, 'repairing'), '');
+    await Promise.all(world.all.map(serve));
+    await agree(world.all);
+    expect((await world.cy.status()).whyCode).toBe('DAMAGED');
+    expect(await readdir(world.dir)).not.toContain('repairing');
+  });
+
   test('the database of an earlier moment put back', async () => {
-    await expectNoticed((dir) => restore(dir, 'db'), { codes: ['BEHIND_MARK'] });
+    await expectNoticed((dir) => restore(dir, 'db'), { codes: ['BEHIND_MARK'], thorough: true });
   });
 
   test('LOCK, LOG, ballast, reserve and what was kept aside deleted: no harm', async () => {
@@ -536,15 +553,23 @@ test(
     const dir = await cy.groupDir();
     await eachOf(dir, TABLE, (path) => flip(path, 512));
     const read = await cy.run('log');
-    if (read.code !== 0) expect(read.error?.error).not.toBe('INTERNAL');
+    if (read.code !== 0) expect(read.error?.error, cy.stderr.slice(-3_000)).not.toBe('INTERNAL');
     for (let n = 0; n < 5; n++) await ben.write(`after ${n}`);
     await until(async () => {
-      if (!cy.isRunning) return cy.exited;
+      if (!cy.isRunning) return true;
       return (await cy.status().catch(() => null))?.applied === (await ana.status()).applied;
-    }, 'an end of it');
+    }, 'an end of it').catch(async (error: Error) => {
+      const brief = JSON.stringify([await cy.status().catch(String), await ana.status()]);
+      throw new Error(`${error.message} ${brief} ${cy.stderr.slice(-4_000)}`);
+    });
     await expectSound([ana, ben]);
-    if (!cy.isRunning) expect(cy.stderr).toMatch(/"error":"(DAMAGED|DISK_FAILED)"/);
-    else expect((await cy.texts()).length).toBe((await ana.texts()).length);
+    if (!cy.isRunning) {
+      // LevelDB itself ends the process where it meets such a table while it tidies; the next start looks at the tables first.
+      expect(cy.stderr).toMatch(/"error":"(DAMAGED|DISK_FAILED)"|Assertion/);
+      await cy.serve();
+      expect((await cy.status()).whyCode).toBe('DAMAGED');
+    }
+    await until(async () => (await cy.texts()).length === (await ana.texts()).length, 'the same entries');
   },
   PATIENCE_MS * 3,
 );

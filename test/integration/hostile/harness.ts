@@ -8,13 +8,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect } from 'vitest';
 import type { CommittedLine, GroupStatus, PeerService } from '../../../shared/ipc/contract.ts';
-import { PeerError } from '../../../shared/ipc/errors.ts';
 import { connect } from '../../../src-main/cli/client.ts';
 
 /** Real peers of the built command, for tests that maltreat them. */
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const ENTRY = join(ROOT, 'out/src-main/cli/synod.js');
+const ENTRY = join(ROOT, 'out/cli/synod.js');
 /** The Node that npm's scripts have; other machines bring their own. */
 const PINNED_NODE = join(ROOT, 'node_modules/.bin/node');
 const NODE = existsSync(PINNED_NODE) ? PINNED_NODE : process.execPath;
@@ -213,19 +212,13 @@ export class Machine {
     return synod([command, '--dir', this.dir, '--json', ...rest], options);
   }
 
-  /** While a store is opened again, the peer says BUSY for a moment: then once more. */
   async ask<T>(question: (service: PeerService, signal: AbortSignal) => Promise<T>): Promise<T> {
     const signal = AbortSignal.timeout(PATIENCE_MS);
-    for (;;) {
-      const connection = await connect(this.dir, signal);
-      try {
-        return await question(connection.service, signal);
-      } catch (error) {
-        if (!(error instanceof PeerError) || error.code !== 'BUSY') throw error;
-      } finally {
-        connection.close();
-      }
-      await sleep(100);
+    const connection = await connect(this.dir, signal);
+    try {
+      return await question(connection.service, signal);
+    } finally {
+      connection.close();
     }
   }
 

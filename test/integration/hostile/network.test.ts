@@ -322,7 +322,7 @@ describe("a member's key in the wrong hands: frames with something wrong inside"
   test("old frames, frames twice, and the others' own frames sent back to them", async () => {
     const world = await withBadMember();
     const { bad, victims, ana } = world;
-    for (let n = 0; n < 10; n++) await ana.write(`makes frames ${n}`);
+    for (let n = 0; n < 30; n++) await ana.write(`makes frames ${n}`);
     const recorded = [...bad.heard];
     expect(recorded.length).toBeGreaterThan(20);
     for (let n = 0; n < 20; n++) await ana.write(`makes them old ${n}`);
