@@ -21,7 +21,7 @@ import type { Network } from '../network/network.ts';
 import { freeBallast, restoreBallast } from '../storage/ballast.ts';
 import { createStore, openLevelStore } from '../storage/level-store.ts';
 import { repairLevelStore } from '../storage/repair.ts';
-import { endRepair, endRun, isRepairOpen, startRepair, startRun } from '../storage/run-marker.ts';
+import { endRepair, isRepairOpen, startRepair } from '../storage/repair-marker.ts';
 import { damagedTables } from '../storage/tables.ts';
 
 export type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, detail?: object) => void;
@@ -66,7 +66,6 @@ export class GroupHost {
   #timer: NodeJS.Timeout | null = null;
   #wake: (() => void) | null = null;
   #stopping = false;
-  #hasFailed = false;
   #loop: Promise<void> = Promise.resolve();
   #trouble: Trouble | null = null;
   #isOpen = false;
@@ -405,7 +404,6 @@ export class GroupHost {
   #fail(error: unknown): void {
     if (this.#stopping) return;
     this.#stopping = true;
-    this.#hasFailed = true;
     const known = error instanceof Error ? error : new Error(String(error));
     this.#init.log('error', known instanceof InvariantError ? `stopped: ${known.message}` : known.message, {
       error: known.stack,
@@ -428,7 +426,6 @@ export class GroupHost {
     wake?.();
     await this.#loop;
     await this.#port.close();
-    if (!this.#hasFailed) await endRun(this.#init.dir);
   }
 
   async #flush(): Promise<void> {
@@ -453,13 +450,12 @@ export class GroupHost {
 
 /** What the last run left, as far as the database itself does not show it. */
 async function damageBefore(dir: string): Promise<Damage | null> {
-  const hasEnded = !(await startRun(dir));
   // What was repaired looks whole, and is not: the verdict is still to be written.
   if (await isRepairOpen(dir)) return { code: 'DATABASE_BROKEN', message: 'a repair was cut short', isBroken: true };
-  return hasEnded ? null : brokenTablesIn(dir);
+  return brokenTablesIn(dir);
 }
 
-/** LevelDB trusts its tables, and where one is not whole it may end the process: they are looked at whenever there is a reason. */
+/** LevelDB trusts its tables, and where one is not whole it may end the process: they are looked at before every opening. */
 async function brokenTablesIn(dir: string): Promise<Damage | null> {
   const names = await damagedTables(join(dir, 'db'));
   if (names.length === 0) return null;

@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open, readdir, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { crc32c } from '../../shared/base/crc32c.ts';
-import { fileError } from './errors.ts';
+import { errnoOf, fileError } from './errors.ts';
 import { DIRECTORY_MODE, syncDirectory } from './files.ts';
 import { Cursor, fits, must, NotWhole } from './level-bytes.ts';
 import { liveTables } from './manifest.ts';
@@ -75,7 +75,7 @@ async function isWhole(path: string): Promise<boolean> {
     await checkTable(file);
     return true;
   } catch (error) {
-    if (error instanceof NotWhole) return false;
+    if (error instanceof NotWhole || errnoOf(error) === 'EIO') return false; // the disk itself says that it is gone
     throw error;
   } finally {
     await file.close();
