@@ -61,7 +61,7 @@ export async function connect(dir: string, signal: AbortSignal): Promise<PeerCon
   };
 }
 
-/** Collects what one turn of the loop has to send. */
+/** Collects what is to be sent in one go. */
 function batched(write: (texts: readonly string[]) => void): { push(text: string): void; flush(): void } {
   let texts: string[] = [];
   const flush = (): void => {
@@ -71,7 +71,7 @@ function batched(write: (texts: readonly string[]) => void): { push(text: string
   };
   return {
     push(text) {
-      if (texts.push(text) === 1) setImmediate(flush);
+      if (texts.push(text) === 1) process.nextTick(flush);
     },
     flush,
   };

@@ -145,6 +145,10 @@ export class Channel {
     return this.isReady && (this.#queue?.push(purpose, frame) ?? false);
   }
 
+  flush(): void {
+    this.#queue?.flush();
+  }
+
   queuedBytes(purpose?: Purpose): number {
     return (purpose === undefined ? this.#queue?.bytes : this.#queue?.bytesOf(purpose)) ?? 0;
   }

@@ -156,6 +156,10 @@ class Libp2pNetwork implements Network {
     return this.#links.get(to)?.channel?.send(purpose, frame) ?? false;
   }
 
+  flush(): void {
+    for (const link of this.#links.values()) link.channel?.flush();
+  }
+
   queuedBytes(to: PeerId, purpose: Purpose): number {
     return this.#links.get(to)?.channel?.queuedBytes(purpose) ?? 0;
   }

@@ -189,6 +189,9 @@ class MemoryNetwork implements Network {
     return this.#pipes.get(to)?.send(purpose, frame) ?? false;
   }
 
+  /** The wire takes frames as they come. */
+  flush(): void {}
+
   queuedBytes(to: PeerId, purpose: Purpose): number {
     return this.#pipes.get(to)?.queuedBytes(purpose) ?? 0;
   }

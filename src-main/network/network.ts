@@ -75,6 +75,8 @@ export interface Network {
    * break. Never blocks and never throws for a peer's state; throws RangeError for a frame over FRAME_BYTES_MAX.
    */
   send(to: PeerId, purpose: Purpose, frame: Uint8Array): boolean;
+  /** What was sent so far leaves now, before this turn of the loop goes on with other work. Without it, it leaves at the end of the turn's microtasks. */
+  flush(): void;
   /** Bytes that wait for the peer on that purpose's stream; bulk senders hold back by it. */
   queuedBytes(to: PeerId, purpose: Purpose): number;
   /** The machine woke up or changed networks: checks every connection and dials at once, whatever the backoff. */

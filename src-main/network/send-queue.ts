@@ -49,7 +49,7 @@ export class SendQueue {
     return this.#bytes;
   }
 
-  /** False where the queue is full. Sent at the end of this turn of the loop's microtasks, together with what else comes till then. */
+  /** False where the queue is full. Sent at the end of this turn of the loop's microtasks or with `flush`, together with what else comes till then. */
   push(purpose: Purpose, frame: Uint8Array): boolean {
     const bytes = FRAME_HEADER_BYTES + frame.length;
     if (this.#bytes + bytes > QUEUE_BYTES_MAX) return false;
@@ -57,7 +57,7 @@ export class SendQueue {
     this.#lanes[purpose].push(frame);
     if (!this.#flushPlanned) {
       this.#flushPlanned = true;
-      queueMicrotask(() => this.#flush());
+      queueMicrotask(() => this.flush());
     }
     return true;
   }
@@ -85,7 +85,9 @@ export class SendQueue {
     this.#bytes = 0;
   }
 
-  #flush(): void {
+  /** Hands on what may be sent now. */
+  flush(): void {
+    if (!this.#flushPlanned) return;
     this.#flushPlanned = false;
     const now = this.#now();
     this.#guarded(() => {

@@ -142,7 +142,7 @@ class Connection {
   #runningBytes = 0;
   #outgoing: string[] = [];
   #outgoingLength = 0;
-  #flush: NodeJS.Immediate | undefined;
+  #flushPlanned = false;
   #drained: { promise: Promise<void>; resolve: () => void } | undefined;
   #stopping = false;
 
@@ -285,13 +285,16 @@ class Connection {
     this.#outgoing.push(text);
     this.#outgoingLength += text.length;
     if (this.#outgoingLength >= FLUSH_AT) this.#write();
-    else this.#flush ??= setImmediate(() => this.#write());
+    else if (!this.#flushPlanned) {
+      this.#flushPlanned = true;
+      // After all promises that are being settled now: before the loop looks for more work, which may take a while.
+      process.nextTick(() => this.#write());
+    }
   }
 
-  /** One system call for everything that one turn of the loop has to say. */
+  /** One system call for everything that is settled together. */
   #write(): void {
-    clearImmediate(this.#flush);
-    this.#flush = undefined;
+    this.#flushPlanned = false;
     const texts = this.#outgoing;
     this.#outgoing = [];
     this.#outgoingLength = 0;
@@ -319,7 +322,6 @@ class Connection {
   }
 
   #onClose(): void {
-    clearImmediate(this.#flush);
     this.#outgoing = [];
     for (const id of [...this.#running.keys()]) this.#giveUp(id);
   }

@@ -292,12 +292,8 @@ export class GroupHost {
       const { ops, mark } = this.#journal.prepare(turn.write);
       try {
         await this.#port.kv.write(ops, { sync: true });
-        const marked = this.#port.mark.write(mark.place, mark.bytes);
-        try {
-          if (SYNC_IS_FLUSH) this.#send(replica.batchLanded());
-        } finally {
-          await marked;
-        }
+        if (SYNC_IS_FLUSH) this.#send(replica.batchLanded());
+        await this.#port.mark.write(mark.place, mark.bytes);
         if (!SYNC_IS_FLUSH) this.#send(replica.batchLanded());
       } catch (error) {
         this.#journal.failed();
@@ -314,12 +310,15 @@ export class GroupHost {
     }
   }
 
+  /** On its way before the disk or the applying takes its time. */
   #send(messages: readonly Outgoing[]): void {
+    if (messages.length === 0) return;
     const network = this.#init.network();
     for (const out of messages) {
       const frame = this.#replica.frameOf(out, this.#nonce, this.#journal.lastTurn);
       for (const peer of out.to) network.send(peer, out.purpose, frame);
     }
+    network.flush();
   }
 
   /** A full disk and a damaged record have a way on: the store is closed, opened and verified again. Nothing else has. */
