@@ -22,8 +22,13 @@ export function create(judging: Judging, body: CreateBody): Took | Refused {
     return place(judging, id, body.text);
   }
   const id = keyedEntryId(judging.group, judging.run.peer, body.key);
-  const entry = judging.state.get(entryPlace(id));
-  return entry ? again(judging, id, entry, body.text) : place(judging, id, body.text);
+  const entry = entryOf(judging, id);
+  return entry ? again(judging, entry, body.text) : place(judging, id, body.text);
+}
+
+function entryOf({ state }: Judging, id: EntryId): EntryRecord | undefined {
+  const position = state.get(positionPlace(id));
+  return position && state.must(entryPlace(position));
 }
 
 function place(judging: Judging, id: EntryId, text: string): Took {
@@ -32,30 +37,30 @@ function place(judging: Judging, id: EntryId, text: string): Took {
   const position = positionOf(meta.positions + 1);
   const tag = tagOf(judging.command.hash, judging.index);
   state.put(metaPlace, { ...meta, positions: position });
-  state.create(positionPlace(position), id);
-  state.create(entryPlace(id), { position, slot, revision: 1, removed: false, tag, textRevision: 1 });
-  state.create(revisionPlace(id, 1), revision(judging, { kind: 'create', text, textRevision: 1, tag }));
+  state.create(positionPlace(id), position);
+  state.create(entryPlace(position), { id, position, slot, revision: 1, removed: false, tag, textRevision: 1 });
+  state.create(revisionPlace(position, 1), revision(judging, { kind: 'create', text, textRevision: 1, tag }));
   judging.changes.push({ type: 'entry', what: 'create', entry: id, position, revision: 1 });
   return { entry: id, position, slot, revision: 1 };
 }
 
 /** The key was used before: the same text is the same entry, and nothing changes. */
-function again(judging: Judging, id: EntryId, entry: EntryRecord, text: string): Took | Refused {
-  const first = judging.state.must(revisionPlace(id, 1));
-  if (first.text !== text) return refuse('KEY_REUSED', `stands for ${id}, which began with another text`);
-  return { entry: id, position: entry.position, slot: entry.slot, revision: entry.revision };
+function again(judging: Judging, entry: EntryRecord, text: string): Took | Refused {
+  const first = judging.state.must(revisionPlace(entry.position, 1));
+  if (first.text !== text) return refuse('KEY_REUSED', `stands for ${entry.id}, which began with another text`);
+  return { entry: entry.id, position: entry.position, slot: entry.slot, revision: entry.revision };
 }
 
 export function edit(judging: Judging, body: EditBody): Took | Refused {
   const problem = textProblem(body.text);
   if (problem) return refuse(problem, 'the text of an edit');
-  const entry = judging.state.get(entryPlace(body.entry));
+  const entry = entryOf(judging, body.entry);
   if (!entry) return refuse('NO_SUCH_ENTRY', body.entry);
   if (entry.removed) return refuse('ENTRY_REMOVED', body.entry);
   if (entry.revision !== body.baseRevision || !equal(entry.tag, body.baseTag)) {
     return refuse('STALE_BASE', `made on revision ${body.baseRevision}, now at ${entry.revision}`);
   }
-  return revise(judging, body.entry, entry, {
+  return revise(judging, entry, {
     kind: 'edit',
     text: body.text,
     textRevision: entry.revision + 1,
@@ -64,39 +69,38 @@ export function edit(judging: Judging, body: EditBody): Took | Refused {
 }
 
 export function remove(judging: Judging, body: RemoveBody): Took | Refused {
-  const entry = judging.state.get(entryPlace(body.entry));
+  const entry = entryOf(judging, body.entry);
   if (!entry) return refuse('NO_SUCH_ENTRY', body.entry);
   if (entry.removed) return refuse('ENTRY_REMOVED', body.entry);
-  return revise(judging, body.entry, entry, { kind: 'remove', text: null, textRevision: entry.textRevision });
+  return revise(judging, entry, { kind: 'remove', text: null, textRevision: entry.textRevision });
 }
 
 export function restore(judging: Judging, body: RestoreBody): Took | Refused {
-  const entry = judging.state.get(entryPlace(body.entry));
+  const entry = entryOf(judging, body.entry);
   if (!entry) return refuse('NO_SUCH_ENTRY', body.entry);
   if (body.revision === null) {
     if (!entry.removed) return refuse('NOT_REMOVED', body.entry);
-    return revise(judging, body.entry, entry, { kind: 'restore', text: null, textRevision: entry.textRevision });
+    return revise(judging, entry, { kind: 'restore', text: null, textRevision: entry.textRevision });
   }
   if (body.revision > entry.revision) return refuse('NO_SUCH_REVISION', `${body.entry} ${body.revision}`);
-  const wanted = judging.state.must(revisionPlace(body.entry, body.revision));
-  return revise(judging, body.entry, entry, { kind: 'restore', text: null, textRevision: wanted.textRevision });
+  const wanted = judging.state.must(revisionPlace(entry.position, body.revision));
+  return revise(judging, entry, { kind: 'restore', text: null, textRevision: wanted.textRevision });
 }
 
 type Making = Pick<RevisionRecord, 'kind' | 'text' | 'textRevision'> & { readonly overlap?: boolean };
 
-function revise(judging: Judging, id: EntryId, entry: EntryRecord, making: Making): Took {
+function revise(judging: Judging, entry: EntryRecord, making: Making): Took {
   const number = entry.revision + 1;
   const tag = tagOf(judging.command.hash, judging.index);
-  const { position, slot } = entry;
-  judging.state.put(entryPlace(id), {
-    position,
-    slot,
+  const { id, position, slot } = entry;
+  judging.state.put(entryPlace(position), {
+    ...entry,
     revision: number,
     removed: making.kind === 'remove',
     tag,
     textRevision: making.textRevision,
   });
-  judging.state.create(revisionPlace(id, number), revision(judging, { ...making, tag }));
+  judging.state.create(revisionPlace(position, number), revision(judging, { ...making, tag }));
   judging.changes.push({ type: 'entry', what: making.kind, entry: id, position, revision: number });
   return { entry: id, position, slot, revision: number };
 }

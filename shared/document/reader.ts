@@ -72,34 +72,37 @@ export class DocumentReader {
   }
 
   entry(id: EntryId): EntryRecord | undefined {
-    return this.#get(entryPlace(id));
+    const position = this.#get(positionPlace(id));
+    return position && this.#must(entryPlace(position));
   }
 
-  entryIdAt(position: number): EntryId | undefined {
-    return this.#get(positionPlace(position));
+  entryAt(position: Position): EntryRecord | undefined {
+    return this.#get(entryPlace(position));
   }
 
   revision(id: EntryId, number: number): RevisionRecord | undefined {
-    return this.#get(revisionPlace(id, number));
+    const position = this.#get(positionPlace(id));
+    return position && this.#get(revisionPlace(position, number));
   }
 
   /** A revision that the entry speaks of. @throws MissingRecordError */
-  revisionOf(id: EntryId, number: number): RevisionRecord {
-    return this.#must(revisionPlace(id, number));
+  revisionOf({ position }: EntryRecord, number: number): RevisionRecord {
+    return this.#must(revisionPlace(position, number));
   }
 
   /** All revisions, the first first; empty where there is no such entry. */
   history(id: EntryId): RevisionRecord[] {
-    const count = this.entry(id)?.revision ?? 0;
-    return Array.from({ length: count }, (_, i) => this.#must(revisionPlace(id, i + 1)));
+    const entry = this.entry(id);
+    return entry ? Array.from({ length: entry.revision }, (_, i) => this.revisionOf(entry, i + 1)) : [];
   }
 
   /** The text a revision shows; null for a removal, a redacted text or a revision that is not there. */
   textOf(id: EntryId, number: number): string | null {
-    const revision = this.revision(id, number);
+    const entry = this.entry(id);
+    const revision = entry && this.#get(revisionPlace(entry.position, number));
     if (!revision || revision.kind === 'remove') return null;
     if (revision.textRevision === number) return revision.text;
-    return this.revisionOf(id, revision.textRevision).text;
+    return this.revisionOf(entry, revision.textRevision).text;
   }
 
   /** The current text; null where the entry is removed or not there. */
@@ -114,8 +117,7 @@ export class DocumentReader {
     let high = this.positions() + 1;
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
-      const id = this.#must(positionPlace(middle));
-      if (this.#must(entryPlace(id)).slot > slot) high = middle;
+      if (this.#must(entryPlace(positionOf(middle))).slot > slot) high = middle;
       else low = middle + 1;
     }
     return positionOf(low);

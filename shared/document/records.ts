@@ -57,6 +57,7 @@ const VERSION = 1;
 
 /** An entry: what it is now. */
 export interface EntryRecord {
+  readonly id: EntryId;
   readonly position: Position;
   /** The creation's. */
   readonly slot: Slot;
@@ -180,10 +181,11 @@ const asSlot = (value: Cbor | undefined): Slot => slotOf(asInteger(value));
 const asPeer = (value: Cbor | undefined): PeerId => peerFromKey(asBytes(value, 32));
 
 const entryCodec = codec<EntryRecord>(
-  (r) => [r.position, r.slot, r.revision, r.removed, r.tag, r.textRevision],
+  (r) => [r.id, r.position, r.slot, r.revision, r.removed, r.tag, r.textRevision],
   (fields) => {
-    const [position, slot, revision, removed, tag, textRevision] = asArray(fields, 6);
+    const [id, position, slot, revision, removed, tag, textRevision] = asArray(fields, 7);
     return {
+      id: parseEntryId(asText(id, 26)),
       position: positionOf(asInteger(position, 1)),
       slot: asSlot(slot),
       revision: asInteger(revision, 1),
@@ -194,11 +196,11 @@ const entryCodec = codec<EntryRecord>(
   },
 );
 
-const positionCodec = codec<EntryId>(
-  (id) => [id],
+const positionCodec = codec<Position>(
+  (position) => [position],
   (fields) => {
-    const [id] = asArray(fields, 1);
-    return parseEntryId(asText(id, 26));
+    const [position] = asArray(fields, 1);
+    return positionOf(asInteger(position, 1));
   },
 );
 
@@ -353,10 +355,14 @@ const appliedCodec = codec<AppliedRecord>(
 /** 13 hex digits: 52 bits, in the order of the numbers. */
 export const numberKey = (n: number): string => n.toString(16).padStart(13, '0');
 
-export const entryPlace = (id: EntryId): Place<EntryRecord> => ({ key: `s/e/${id}`, codec: entryCodec });
-export const positionPlace = (n: number): Place<EntryId> => ({ key: `s/p/${numberKey(n)}`, codec: positionCodec });
-export const revisionPlace = (id: EntryId, n: number): Place<RevisionRecord> => ({
-  key: `s/r/${id}/${n}`,
+/**
+ * What is large stands under positions, which grow: so a database that keeps its keys in order appends. Ids are anywhere, and what stands under them is
+ * moved again and again.
+ */
+export const positionPlace = (id: EntryId): Place<Position> => ({ key: `s/e/${id}`, codec: positionCodec });
+export const entryPlace = (at: Position): Place<EntryRecord> => ({ key: `s/p/${numberKey(at)}`, codec: entryCodec });
+export const revisionPlace = (at: Position, n: number): Place<RevisionRecord> => ({
+  key: `s/r/${numberKey(at)}/${n}`,
   codec: revisionCodec,
 });
 export const sessionPlace = (peer: PeerId, incarnation: Incarnation): Place<SessionRecord> => ({

@@ -1,6 +1,6 @@
 import type { EntryId, PeerId } from '../base/ids.ts';
 import type { DocumentReader } from './reader.ts';
-import type { ClockMark, RevisionRecord } from './records.ts';
+import type { ClockMark, EntryRecord, RevisionRecord } from './records.ts';
 import { isoTime } from './time.ts';
 
 /** An entry as `synod log --json` prints it, but for `status`. Author, writer and times are the creation's. */
@@ -42,41 +42,35 @@ export interface RevisionView {
 }
 
 /** Undefined where there is no such entry. */
-export function entryView(reader: DocumentReader, id: EntryId): EntryView | undefined {
-  const entry = reader.entry(id);
+export function entryView(reader: DocumentReader, entry: EntryRecord | undefined): EntryView | undefined {
   if (!entry) return undefined;
-  const first = reader.revisionOf(id, 1);
+  const first = reader.revisionOf(entry, 1);
   return {
     position: entry.position,
     slot: entry.slot,
-    id,
+    id: entry.id,
     author: first.author,
     name: reader.member(first.author)?.name ?? '',
     writer: first.writer,
     time: isoTime(first.timeMs, first.offsetMinutes),
     placed: isoTime(first.placedMs, null),
-    text: textNow(reader, id, entry, first),
+    text: textNow(reader, entry, first),
     revision: entry.revision,
     removed: entry.removed,
   };
 }
 
-function textNow(
-  reader: DocumentReader,
-  id: EntryId,
-  entry: { readonly removed: boolean; readonly textRevision: number },
-  first: RevisionRecord,
-): string | null {
+function textNow(reader: DocumentReader, entry: EntryRecord, first: RevisionRecord): string | null {
   if (entry.removed) return null;
-  return entry.textRevision === 1 ? first.text : reader.revisionOf(id, entry.textRevision).text;
+  return entry.textRevision === 1 ? first.text : reader.revisionOf(entry, entry.textRevision).text;
 }
 
 export function entryMarks(reader: DocumentReader, id: EntryId): EntryMarks | undefined {
   const entry = reader.entry(id);
   if (!entry) return undefined;
   return {
-    clock: reader.revisionOf(id, 1).clock,
-    overlap: !entry.removed && reader.revisionOf(id, entry.textRevision).overlap,
+    clock: reader.revisionOf(entry, 1).clock,
+    overlap: !entry.removed && reader.revisionOf(entry, entry.textRevision).overlap,
   };
 }
 

@@ -89,7 +89,7 @@ export function agreedTip(reader: DocumentReader, id: EntryId): Tip | undefined 
   const entry = reader.entry(id);
   if (!entry) return undefined;
   const { revision, tag, removed } = entry;
-  const text = reader.revision(id, entry.textRevision)?.text ?? null;
+  const text = reader.revisionOf(entry, entry.textRevision).text;
   return { revision, tag, removed, text, agreed: { revision, tag } };
 }
 

@@ -1,5 +1,5 @@
 import { toHex } from '../base/bytes.ts';
-import { entryView } from '../document/index.ts';
+import { position } from '../base/ids.ts';
 import type { Replica } from '../replica/replica.ts';
 import { check } from './check.ts';
 
@@ -48,9 +48,9 @@ export function checkLog(replica: Replica, wishes: readonly Wish[]): number {
   const seen = new Map<string, number>();
   const lastOf = new Map<number, number>();
   for (let at = 1; at <= reader.positions(); at++) {
-    const id = reader.entryIdAt(at);
-    check(id !== undefined, `position ${at} has no entry`);
-    const first = reader.revision(id, 1)?.text ?? '';
+    const entry = reader.entryAt(position(at));
+    check(entry !== undefined, `position ${at} has no entry`);
+    const first = reader.revisionOf(entry, 1).text ?? '';
     const wish = byText.get(first);
     check(wish !== undefined, `position ${at} holds what nobody wrote: ${first}`);
     check(!seen.has(first), `${first} stands at ${seen.get(first)} and at ${at}`);
@@ -61,7 +61,7 @@ export function checkLog(replica: Replica, wishes: readonly Wish[]): number {
       wish.position === null || wish.position === at,
       `${first} was told to be at ${wish.position}, and is at ${at}`,
     );
-    check(entryView(reader, id)?.position === at, `the entry at ${at} says otherwise`);
+    check(entry.position === at && reader.entry(entry.id)?.position === at, `the entry at ${at} says otherwise`);
   }
   for (const wish of wishes) {
     if (wish.refused !== null) check(!seen.has(wish.text), `${wish.text} was refused as ${wish.refused}, and is there`);

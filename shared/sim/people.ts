@@ -1,4 +1,4 @@
-import type { EntryId } from '../base/ids.ts';
+import { type EntryId, position } from '../base/ids.ts';
 import type { Random } from '../base/random.ts';
 import { type Body, isRefused, LEVEL } from '../document/index.ts';
 import type { Replica } from '../replica/replica.ts';
@@ -88,7 +88,7 @@ export class People {
     if (random.chance(plan.barriers)) return this.#barrier(node, replica);
     const dice = random.number();
     const positions = replica.reader.positions();
-    const entry = positions > 0 ? replica.reader.entryIdAt(1 + random.below(positions)) : undefined;
+    const entry = positions > 0 ? replica.reader.entryAt(position(1 + random.below(positions)))?.id : undefined;
     if (this.wishes.length < plan.wishesMax && (dice < 0.6 || entry === undefined)) return this.#create(node, replica);
     if (entry === undefined || dice < 0.45) return;
     if (dice < 0.75) this.#edit(node, replica, entry);

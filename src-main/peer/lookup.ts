@@ -43,7 +43,7 @@ export async function entryNamed(host: GroupHost, name: string): Promise<EntryId
   const { reader, outbox } = host.replica;
   const none = new PeerError('ENTRY_NOT_FOUND', `There is no entry ${name} here.`);
   if (POSITION_PATTERN.test(name)) {
-    const id = reader.entryIdAt(Number(name) as Position);
+    const id = reader.entryAt(Number(name) as Position)?.id;
     if (id === undefined) throw none;
     return id;
   }

@@ -47,7 +47,7 @@ export async function* logLines(
       }
       for (const id of changed) {
         changed.delete(id);
-        const view = entryView(host.replica.reader, id);
+        const view = entryView(host.replica.reader, host.replica.reader.entry(id));
         if (view && view.position < next) yield { ...view, status: 'committed' };
         if (signal.aborted) return;
       }
@@ -76,8 +76,7 @@ function range(host: GroupHost, { since, afterSlot, limit }: LogParams): { next:
 
 function lineAt(host: GroupHost, at: number): LogLine | null {
   const { reader } = host.replica;
-  const id = reader.entryIdAt(at as Position);
-  const view = id === undefined ? undefined : entryView(reader, id);
+  const view = entryView(reader, reader.entryAt(at as Position));
   return view ? { ...view, status: 'committed' } : null;
 }
 

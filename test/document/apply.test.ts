@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { encodeCbor } from '../../shared/base/cbor.ts';
 import { ZERO_HASH } from '../../shared/base/hash.ts';
-import { type EntryId, parseEntryId, slot } from '../../shared/base/ids.ts';
+import { type EntryId, parseEntryId, position, slot } from '../../shared/base/ids.ts';
 import {
   type Body,
   encodeBatch,
@@ -53,7 +53,7 @@ describe('entries', () => {
     const log = new Log();
     log.apply(log.ana.run({ kind: 'profile', name: "Ana's laptop" }));
     log.try([log.ana.with({ writer: 'Ana', timeMs: START_MS + 250 }, write('Bed 4'))], START_MS + MINUTE);
-    expect(entryView(log.read, idAt(log, 1))).toEqual({
+    expect(entryView(log.read, log.read.entryAt(position(1)))).toEqual({
       position: 1,
       slot: 2,
       id: idAt(log, 1),
@@ -66,7 +66,7 @@ describe('entries', () => {
       revision: 1,
       removed: false,
     });
-    expect(entryView(log.read, ghost)).toBeUndefined();
+    expect(entryView(log.read, log.read.entry(ghost))).toBeUndefined();
   });
 
   test('are found by slot', () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { concat, toHex, utf8 } from '../../shared/base/bytes.ts';
 import { type Cbor, decodeCbor, encodeCbor, FormatError } from '../../shared/base/cbor.ts';
 import { domain, hashFor, sha256, ZERO_HASH } from '../../shared/base/hash.ts';
-import { parseEntryId, peerFromKey, seq } from '../../shared/base/ids.ts';
+import { parseEntryId, peerFromKey, position, seq } from '../../shared/base/ids.ts';
 import {
   type Body,
   batchHash,
@@ -299,9 +299,9 @@ const { ana } = sample;
 const places = [
   appliedPlace,
   clockPlace,
-  entryPlace(id),
-  positionPlace(1),
-  revisionPlace(id, 1),
+  positionPlace(id),
+  entryPlace(position(1)),
+  revisionPlace(position(1), 1),
   sessionPlace(ana.peer, ana.session.incarnation),
   memberPlace(ana.peer),
   membersPlace,

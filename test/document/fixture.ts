@@ -1,7 +1,15 @@
 import { concat, equal, utf8 } from '../../shared/base/bytes.ts';
 import type { SignedBytes, Signer, Verifier } from '../../shared/base/crypto.ts';
 import { sha256, ZERO_HASH } from '../../shared/base/hash.ts';
-import { type EntryId, incarnationFromBytes, peerFromKey, type Seq, seq, slot } from '../../shared/base/ids.ts';
+import {
+  type EntryId,
+  incarnationFromBytes,
+  peerFromKey,
+  position,
+  type Seq,
+  seq,
+  slot,
+} from '../../shared/base/ids.ts';
 import type { KvOp, KvReader } from '../../shared/base/kv.ts';
 import { Random } from '../../shared/base/random.ts';
 import {
@@ -226,7 +234,7 @@ export class Log {
   get lines(): string[] {
     const { read } = this;
     return Array.from({ length: read.positions() }, (_, i) => {
-      const text = read.text(read.entryIdAt(i + 1) as EntryId);
+      const text = read.text(read.entryAt(position(i + 1))?.id as EntryId);
       return `#${i + 1} ${text ?? '(removed)'}`;
     });
   }
@@ -258,4 +266,4 @@ export function editOf(log: Log, entry: EntryId, text: string): Body {
   return { kind: 'edit', entry, baseRevision: now.revision, baseTag: now.tag, text, overlap: false };
 }
 
-export const idAt = (log: Log, position: number): EntryId => log.read.entryIdAt(position) as EntryId;
+export const idAt = (log: Log, at: number): EntryId => log.read.entryAt(position(at))?.id as EntryId;
