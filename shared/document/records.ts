@@ -156,22 +156,41 @@ export interface AppliedRecord {
   readonly stateHash: Uint8Array;
 }
 
-/** Neither records nor their bytes are ever changed in place, so what was encoded or decoded once is known as long as the bytes are. */
 function codec<T>(to: (record: T) => readonly Cbor[], from: (fields: readonly Cbor[]) => T): Codec<T> {
-  const known = new WeakMap<Uint8Array, { readonly record: T }>();
+  return {
+    encode: (record) => encodeCbor([VERSION, ...to(record)]),
+    decode: (bytes) => {
+      const [version, ...fields] = asArray(decodeCbor(bytes));
+      if (version !== VERSION) throw new FormatError('a state record of another version');
+      return from(fields);
+    },
+  };
+}
+
+/** As many records of one kind as every batch looks at again. */
+const REMEMBERED = 8;
+
+/**
+ * For records that every batch reads and writes. Neither they nor their bytes are ever changed in place, so what was encoded or decoded last is known by
+ * its bytes. (A WeakMap of all would do too, but it keeps what is in it alive until the next full collection: a fifth of the work of a busy peer.)
+ */
+function remembering<T>({ encode, decode }: Codec<T>): Codec<T> {
+  const known: { readonly bytes: Uint8Array; readonly record: T }[] = [];
+  let next = 0;
+  const remember = (bytes: Uint8Array, record: T): void => {
+    known[next] = { bytes, record };
+    next = (next + 1) % REMEMBERED;
+  };
   return {
     encode: (record) => {
-      const bytes = encodeCbor([VERSION, ...to(record)]);
-      known.set(bytes, { record });
+      const bytes = encode(record);
+      remember(bytes, record);
       return bytes;
     },
     decode: (bytes) => {
-      const before = known.get(bytes);
-      if (before) return before.record;
-      const [version, ...fields] = asArray(decodeCbor(bytes));
-      if (version !== VERSION) throw new FormatError('a state record of another version');
-      const record = from(fields);
-      known.set(bytes, { record });
+      for (const each of known) if (each.bytes === bytes) return each.record;
+      const record = decode(bytes);
+      remember(bytes, record);
       return record;
     },
   };
@@ -249,38 +268,42 @@ function asRevisionKind(value: Cbor | undefined): RevisionRecord['kind'] {
   throw new FormatError('no kind that makes a revision');
 }
 
-const sessionCodec = codec<SessionRecord>(
-  (r) => [r.lastSeq, r.lastHash, r.closed, r.refusals.map((each) => [each.seq, REFUSALS[each.code]])],
-  (fields) => {
-    const [lastSeq, lastHash, closed, refusals] = asArray(fields, 4);
-    return {
-      lastSeq: seqOf(asInteger(lastSeq)),
-      lastHash: asBytes(lastHash, HASH_BYTES),
-      closed: asBoolean(closed),
-      refusals: asArray(refusals).map((each) => {
-        const [seq, number] = asArray(each, 2);
-        const code = refusalOf(asInteger(number));
-        if (code === undefined) throw new FormatError('no such refusal');
-        return { seq: seqOf(asInteger(seq, 1)), code };
-      }),
-    };
-  },
+const sessionCodec = remembering(
+  codec<SessionRecord>(
+    (r) => [r.lastSeq, r.lastHash, r.closed, r.refusals.map((each) => [each.seq, REFUSALS[each.code]])],
+    (fields) => {
+      const [lastSeq, lastHash, closed, refusals] = asArray(fields, 4);
+      return {
+        lastSeq: seqOf(asInteger(lastSeq)),
+        lastHash: asBytes(lastHash, HASH_BYTES),
+        closed: asBoolean(closed),
+        refusals: asArray(refusals).map((each) => {
+          const [seq, number] = asArray(each, 2);
+          const code = refusalOf(asInteger(number));
+          if (code === undefined) throw new FormatError('no such refusal');
+          return { seq: seqOf(asInteger(seq, 1)), code };
+        }),
+      };
+    },
+  ),
 );
 
-const memberCodec = codec<MemberRecord>(
-  (r) => [r.name, r.rights, r.pinned, incarnationBytes(r.incarnation), r.sinceSlot, r.expelledSlot, r.expelledAt],
-  (fields) => {
-    const [name, rights, pinned, incarnation, sinceSlot, expelledSlot, expelledAt] = asArray(fields, 7);
-    return {
-      name: asText(name),
-      rights: asRights(rights),
-      pinned: asPinnedRole(pinned),
-      incarnation: incarnationFromBytes(asBytes(incarnation, 16)),
-      sinceSlot: asSlot(sinceSlot),
-      expelledSlot: orNull(expelledSlot, asSlot),
-      expelledAt: asInteger(expelledAt),
-    };
-  },
+const memberCodec = remembering(
+  codec<MemberRecord>(
+    (r) => [r.name, r.rights, r.pinned, incarnationBytes(r.incarnation), r.sinceSlot, r.expelledSlot, r.expelledAt],
+    (fields) => {
+      const [name, rights, pinned, incarnation, sinceSlot, expelledSlot, expelledAt] = asArray(fields, 7);
+      return {
+        name: asText(name),
+        rights: asRights(rights),
+        pinned: asPinnedRole(pinned),
+        incarnation: incarnationFromBytes(asBytes(incarnation, 16)),
+        sinceSlot: asSlot(sinceSlot),
+        expelledSlot: orNull(expelledSlot, asSlot),
+        expelledAt: asInteger(expelledAt),
+      };
+    },
+  ),
 );
 
 const invitationCodec = codec<InvitationRecord>(
@@ -309,47 +332,55 @@ const invitationCodec = codec<InvitationRecord>(
   },
 );
 
-const keysCodec = codec<readonly Uint8Array[]>(
-  (keys) => [keys],
-  (fields) => {
-    const [keys] = asArray(fields, 1);
-    return asArray(keys).map((key) => asBytes(key, 32));
-  },
+const keysCodec = remembering(
+  codec<readonly Uint8Array[]>(
+    (keys) => [keys],
+    (fields) => {
+      const [keys] = asArray(fields, 1);
+      return asArray(keys).map((key) => asBytes(key, 32));
+    },
+  ),
 );
 
-const metaCodec = codec<MetaRecord>(
-  (r) => [r.group, r.alpha, r.level, r.title, r.positions, r.judged, r.keepers],
-  (fields) => {
-    const [group, alpha, level, title, positions, judged, keepers] = asArray(fields, 7);
-    return {
-      group: parseGroupId(asText(group, 26)),
-      alpha: asInteger(alpha, 1),
-      level: asInteger(level, 1),
-      title: orNull(title, asText),
-      positions: asInteger(positions),
-      judged: asInteger(judged),
-      keepers: asInteger(keepers),
-    };
-  },
+const metaCodec = remembering(
+  codec<MetaRecord>(
+    (r) => [r.group, r.alpha, r.level, r.title, r.positions, r.judged, r.keepers],
+    (fields) => {
+      const [group, alpha, level, title, positions, judged, keepers] = asArray(fields, 7);
+      return {
+        group: parseGroupId(asText(group, 26)),
+        alpha: asInteger(alpha, 1),
+        level: asInteger(level, 1),
+        title: orNull(title, asText),
+        positions: asInteger(positions),
+        judged: asInteger(judged),
+        keepers: asInteger(keepers),
+      };
+    },
+  ),
 );
 
-const clockCodec = codec<ClockRecord>(
-  (points) => [points],
-  (fields) => {
-    const [points] = asArray(fields, 1);
-    return asArray(points).map((point) => {
-      const [slot, placedMs] = asArray(point, 2);
-      return [asSlot(slot), asInteger(placedMs, 0, TIME_MAX_MS)] as const;
-    });
-  },
+const clockCodec = remembering(
+  codec<ClockRecord>(
+    (points) => [points],
+    (fields) => {
+      const [points] = asArray(fields, 1);
+      return asArray(points).map((point) => {
+        const [slot, placedMs] = asArray(point, 2);
+        return [asSlot(slot), asInteger(placedMs, 0, TIME_MAX_MS)] as const;
+      });
+    },
+  ),
 );
 
-const appliedCodec = codec<AppliedRecord>(
-  (r) => [r.slot, r.stateHash],
-  (fields) => {
-    const [slot, stateHash] = asArray(fields, 2);
-    return { slot: asSlot(slot), stateHash: asBytes(stateHash, HASH_BYTES) };
-  },
+const appliedCodec = remembering(
+  codec<AppliedRecord>(
+    (r) => [r.slot, r.stateHash],
+    (fields) => {
+      const [slot, stateHash] = asArray(fields, 2);
+      return { slot: asSlot(slot), stateHash: asBytes(stateHash, HASH_BYTES) };
+    },
+  ),
 );
 
 /** 13 hex digits: 52 bits, in the order of the numbers. */
