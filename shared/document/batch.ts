@@ -1,6 +1,7 @@
 import { concat } from '../base/bytes.ts';
 import { asArray, asBytes, asInteger, encodeCbor, FormatError } from '../base/cbor.ts';
 import { hashFor } from '../base/hash.ts';
+import { Recent } from '../base/recent.ts';
 import { decodeRun, type Run, SINGLE_RUN_BYTES_MAX } from './run.ts';
 import { decodeStrictly } from './strict.ts';
 import { TIME_MAX_MS } from './types.ts';
@@ -30,12 +31,13 @@ export class NewerBatchError extends FormatError {}
 
 export function encodeBatch(placedMs: number, runs: readonly Run[]): Uint8Array {
   const bytes = encodeCbor([BATCH_VERSION, placedMs, runs.map((run) => run.bytes)]);
-  remembered.set(bytes, { placedMs, runs, bytes });
+  remembered.set(bytes, { placedMs, runs, bytes }, bytes.length);
   return bytes;
 }
 
-/** Accept, hash and apply look at the same bytes in turn; they are decoded once. */
-const remembered = new WeakMap<Uint8Array, Batch>();
+/** Accept, hash and apply look at the same bytes in turn; they are decoded once. What a full pipeline holds, twice. Bytes. */
+const REMEMBERED_BYTES = 8 * 1024 * 1024;
+const remembered = new Recent<Uint8Array, Batch>(REMEMBERED_BYTES);
 
 /**
  * Keeps `bytes`, which must not be written to afterwards.
@@ -57,7 +59,14 @@ export function decodeBatch(bytes: Uint8Array): Batch {
       bytes,
     };
   });
-  remembered.set(bytes, batch);
+  remembered.set(bytes, batch, bytes.length);
+  return batch;
+}
+
+/** For the last who looks: `decodeBatch`, and then it is forgotten. @throws FormatError */
+export function takeBatch(bytes: Uint8Array): Batch {
+  const batch = decodeBatch(bytes);
+  remembered.delete(bytes);
   return batch;
 }
 

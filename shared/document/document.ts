@@ -5,7 +5,7 @@ import type { Verifier } from '../base/crypto.ts';
 import { ZERO_HASH } from '../base/hash.ts';
 import { groupIdOf, type Incarnation, type PeerId, type Seq, type Slot, slot as slotOf } from '../base/ids.ts';
 import { type KvOp, type KvReader, present } from '../base/kv.ts';
-import { type Batch, decodeBatch, NewerBatchError } from './batch.ts';
+import { type Batch, NewerBatchError, takeBatch } from './batch.ts';
 import { decodePayload, type Payload, UnknownKindError } from './bodies.ts';
 import { clockMark, notePlaced } from './clock.ts';
 import type { Command } from './command.ts';
@@ -137,7 +137,7 @@ function close(state: Overlay, slot: Slot, before: Uint8Array): KvOp[] {
 
 function readBatch(payload: Uint8Array): Batch | 'newer' | 'bad' {
   try {
-    return decodeBatch(payload);
+    return takeBatch(payload);
   } catch (error) {
     if (error instanceof NewerBatchError) return 'newer';
     if (error instanceof FormatError) return 'bad';

@@ -136,7 +136,7 @@ export class Outbox {
   readonly #items = new Map<Seq, Item>();
   readonly #itemsOf = new Map<EntryId, Set<Item>>();
   /** What each makes or changes: ids are hashes, and are asked for several times. */
-  readonly #entries = new WeakMap<Item, readonly (EntryId | null)[]>();
+  readonly #entries = new Map<Item, readonly (EntryId | null)[]>();
   /** Unsettled commands whose text lives on in a later one; they only wait for their seq to be consumed. */
   readonly #replaced = new Set<Seq>();
   readonly #superseded = new Map<string, Superseded>();
@@ -383,7 +383,9 @@ export class Outbox {
 
   #put(item: Item): void {
     this.#items.set(item.command.seq, item);
-    for (const entry of this.#entriesOf(item)) {
+    const entries = this.#entriesOf(item);
+    this.#entries.set(item, entries);
+    for (const entry of entries) {
       if (entry === null) continue;
       const items = this.#itemsOf.get(entry);
       if (items) items.add(item);
@@ -399,15 +401,14 @@ export class Outbox {
       items?.delete(item);
       if (items?.size === 0) this.#itemsOf.delete(entry);
     }
+    this.#entries.delete(item);
   }
 
   #entriesOf(item: Item): readonly (EntryId | null)[] {
-    let entries = this.#entries.get(item);
-    if (entries === undefined) {
-      entries = placedBodies(item.body).map((placed) => entryOf(this.#session, item.command.seq, placed));
-      this.#entries.set(item, entries);
-    }
-    return entries;
+    return (
+      this.#entries.get(item) ??
+      placedBodies(item.body).map((placed) => entryOf(this.#session, item.command.seq, placed))
+    );
   }
 
   #walk(reader: DocumentReader, entry: EntryId) {
@@ -658,6 +659,7 @@ export class Outbox {
   /** The commands that follow were never sent: their seqs are free again. */
   #forget(lastSeq: Seq, lastHash: Uint8Array): void {
     this.#items.clear();
+    this.#entries.clear();
     this.#itemsOf.clear();
     this.#replaced.clear();
     this.#superseded.clear();

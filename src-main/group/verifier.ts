@@ -1,6 +1,7 @@
 import { hash, verify as verifyNatively } from 'node:crypto';
 import { concat } from '../../shared/base/bytes.ts';
 import type { SignedBytes, Verifier } from '../../shared/base/crypto.ts';
+import { Recent } from '../../shared/base/recent.ts';
 import { KEY_BYTES, publicKeyObject, SIGNATURE_BYTES } from './keys.ts';
 
 /**
@@ -25,14 +26,14 @@ export function createVerifier(verdictsMax: number = VERDICTS_MAX): BatchVerifie
 }
 
 class NativeVerifier implements BatchVerifier {
-  readonly #verdicts: VerdictCache;
+  readonly #verdicts: Recent<string, boolean>;
   readonly #waiting: (() => void)[] = [];
   #waitingFrom = 0;
   #inFlight = 0;
   #checked = 0;
 
   constructor(verdictsMax: number) {
-    this.#verdicts = new VerdictCache(verdictsMax);
+    this.#verdicts = new Recent(verdictsMax);
   }
 
   verify(signed: SignedBytes): boolean {
@@ -100,33 +101,6 @@ class NativeVerifier implements BatchVerifier {
       this.#waitingFrom = 0;
     }
     this.#enter(next);
-  }
-}
-
-/** Two generations: the older one goes as a whole once the younger is half of what may be kept. */
-class VerdictCache {
-  readonly #half: number;
-  #young = new Map<string, boolean>();
-  #old = new Map<string, boolean>();
-
-  constructor(max: number) {
-    this.#half = Math.max(1, Math.floor(max / 2));
-  }
-
-  get size(): number {
-    return this.#young.size + this.#old.size;
-  }
-
-  get(name: string): boolean | undefined {
-    return this.#young.get(name) ?? this.#old.get(name);
-  }
-
-  set(name: string, verdict: boolean): void {
-    if (this.#young.size >= this.#half) {
-      this.#old = this.#young;
-      this.#young = new Map();
-    }
-    this.#young.set(name, verdict);
   }
 }
 
