@@ -24,7 +24,7 @@ export interface Application {
   nextValue(nowMs: number): NextValue | null;
   /** The turn's batch is on the disk. */
   persisted(): void;
-  /** In order, every slot once. What is written joins the next batch, together with the prefix, and can be read at once. */
+  /** In order, every slot once. What is written can be read at once, and joins a batch before long. */
   apply(at: Slot, value: Value, digest: Uint8Array, write: (ops: readonly KvOp[]) => void): void;
   /** All of the turn's commits are applied. */
   turnApplied(): void;
@@ -62,13 +62,13 @@ export interface Turn {
 }
 
 const INPUTS_PER_TURN_MAX = 512;
-/** Records that nothing speaks of yet (applied state, the prefix) ride with the next batch; so much of it is a batch of its own. Bytes. */
+/** Records that follow from the log (the applied state) are written together, now and then: so much of them is enough. Bytes. */
 const LAZY_BYTES_MAX = 1024 * 1024;
 /** One answer to a Fetch. Bytes of values (a larger one goes alone), and values. */
 const SERVE_BYTES_MAX = 256 * 1024;
 const SERVE_VALUES_MAX = 256;
 const REPLAY_PER_TURN = 256;
-/** What waits for a batch to ride with gets one of its own at the next tick. */
+/** And this is long enough. */
 const LAZY_TICKS_MAX = 1;
 
 /**
@@ -85,7 +85,7 @@ export class Driver {
   readonly #overlay: Overlay;
   readonly #hash: HashPayload;
   #inputs: Input[] = [];
-  #underWay: { turn: Turn; effects: readonly Effect[]; ops: readonly KvOp[]; hasLanded: boolean } | null = null;
+  #underWay: { turn: Turn; effects: readonly Effect[]; hasLanded: boolean } | null = null;
   /** Ticks since something waits to be written. */
   #lazyTicks = 0;
   /** Own commands are among what waits, so this turn writes. */
@@ -160,7 +160,7 @@ export class Driver {
           break;
         case 'sendAfterBatch':
         case 'sendAfterPersist':
-          hasToPersist ||= !this.#overlay.isEmpty;
+          hasToPersist ||= this.#overlay.isWaiting;
           break;
         case 'serve':
         case 'commit':
@@ -178,13 +178,13 @@ export class Driver {
       const message = this.#serve(from, this.#app.serveLimit(to));
       if (message !== null) send.push({ to: [to], message });
     }
-    hasToPersist ||= this.#ownSaved || this.#overlay.waitingBytes > LAZY_BYTES_MAX || this.#lazyTicks >= LAZY_TICKS_MAX;
-    const ops = hasToPersist && !this.#overlay.isEmpty ? this.#overlay.take() : [];
-    if (ops.length > 0 || this.#overlay.isEmpty) this.#lazyTicks = 0;
+    const everything = this.#overlay.waitingBytes > LAZY_BYTES_MAX || this.#lazyTicks >= LAZY_TICKS_MAX;
+    const ops = hasToPersist || this.#ownSaved || everything ? this.#overlay.take(everything) : [];
+    if (this.#overlay.isEmpty) this.#lazyTicks = 0;
     const write = ops.length > 0 ? this.#turnWrite(ops) : null;
     this.#ownSaved = false;
     const turn: Turn = { send, write };
-    this.#underWay = { turn, effects, ops, hasLanded: false };
+    this.#underWay = { turn, effects, hasLanded: false };
     return turn;
   }
 
@@ -238,7 +238,7 @@ export class Driver {
     const underWay = this.#underWay;
     assert(underWay !== null, 'a turn is under way');
     assert(underWay.hasLanded || underWay.turn.write === null, 'the batch comes before its mark');
-    this.#overlay.landed(underWay.ops);
+    this.#overlay.landed();
     const send: Outgoing[] = [];
     this.#app.persisted();
     for (const e of underWay.effects) {
@@ -256,7 +256,7 @@ export class Driver {
     assert(underWay !== null, 'a turn is under way');
     this.#underWay = null;
     for (const e of underWay.effects) {
-      if (e.type === 'commit') this.#app.apply(e.slot, e.value, e.digest, (ops) => this.#overlay.add(ops));
+      if (e.type === 'commit') this.#app.apply(e.slot, e.value, e.digest, (ops) => this.#overlay.defer(ops));
       else if (e.type === 'barrier') this.#app.onBarrier(e.id, e.slot);
     }
     this.#app.turnApplied();

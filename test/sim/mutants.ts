@@ -29,8 +29,21 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'shared/driver/driver.ts',
-        find: 'hasToPersist ||= !this.#overlay.isEmpty;\n          break;',
+        find: 'hasToPersist ||= this.#overlay.isWaiting;\n          break;',
         replace: 'send.push(e);\n          break;',
+      },
+    ],
+  },
+  {
+    name: 'applied-slot-before-its-records',
+    rule: 'the applied state moves on the disk all at once: where the applied slot is ahead of its records, what is between is never applied',
+    seeds: [54, 57],
+    patches: [
+      {
+        file: 'shared/driver/overlay.ts',
+        find: 'for (const op of ops) this.#put(hasToHurry ? this.#waiting : this.#deferred, op);',
+        replace:
+          "for (const op of ops) this.#put(hasToHurry || op.key === 's/applied' ? this.#waiting : this.#deferred, op);",
       },
     ],
   },
@@ -166,7 +179,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'duplicate-commands-applied',
     rule: 'R8: a duplicate is dropped',
-    seeds: [2, 4, 8],
+    seeds: [15, 22, 23],
     patches: [
       {
         file: 'shared/document/document.ts',
@@ -200,7 +213,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'fill-below-floor',
     rule: 'R4: a leader catches up to the highest floor of its quorum before it proposes',
-    seeds: [20, 22, 27],
+    seeds: [13, 40],
     patches: [
       {
         file: core('proposer'),
@@ -371,7 +384,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'expelled-voter-not-served',
     rule: 'R2: a voter that is no member any more is given the whole log as long as it votes (a stall)',
-    seeds: [1404, 1900],
+    seeds: [353],
     patches: [{ file: 'shared/replica/replica.ts', find: 'if (votes) return null;', replace: '' }],
   },
 ];
