@@ -19,8 +19,8 @@ type Database = ClassicLevel<string, Uint8Array>;
  */
 const FLUSH_BATCHES = 1024;
 /**
- * LevelDB's own buffers and tables, 4 and 2 MiB otherwise: small, so that one compaction fits into the space that `ballast.ts` holds back. Costs a
- * third of the speed of bulk writing. Bytes.
+ * LevelDB's own buffers and tables, 4 and 2 MiB otherwise: small, so that one compaction fits into the space that `ballast.ts` holds back. Costs some
+ * 3 % of the processor time of bulk writing. Bytes.
  */
 const SIZES = { writeBufferSize: 1024 * 1024, maxFileSize: 1024 * 1024 };
 /** Rows fetched at once while scanning. */
