@@ -81,3 +81,6 @@ export function storeFailure(error: Error): PeerError {
       return new PeerError('STOPPING', 'The peer is stopping. What was saved is kept.', { cause: error });
   }
 }
+
+export const openedAgain = (): PeerError =>
+  new PeerError('BUSY', 'The store was opened again after a fault meanwhile. What was saved is kept; ask again.');

@@ -4,6 +4,7 @@ import { slot as slotOf } from '../../shared/base/ids.ts';
 import { entryView, historyView } from '../../shared/document/index.ts';
 import type { LogLine, LogParams, PendingLine, Revision } from '../../shared/ipc/contract.ts';
 import type { Network } from '../network/network.ts';
+import { openedAgain } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
 import { whyNot } from './why.ts';
 
@@ -33,7 +34,9 @@ export async function* logLines(
       if (signal.aborted) return;
       if (next % LINES_A_ROUND === 0) await nextRound();
       const line = lineAt(host, next);
-      if (line) yield line;
+      // The store was opened again meanwhile, and what it lost is on its way back: a log with holes must not pass for a whole one.
+      if (line === null) throw openedAgain();
+      yield line;
     }
     if (params.pending) yield* pendingLines(host, network);
     while (params.follow && !signal.aborted) {

@@ -16,7 +16,7 @@ import { PeerError } from '../../shared/ipc/errors.ts';
 import { methods } from '../../shared/ipc/schemas.ts';
 import { createInvitationKey, formatTicket } from '../group/ticket.ts';
 import type { Network } from '../network/network.ts';
-import { storeFailure } from './failures.ts';
+import { openedAgain, storeFailure } from './failures.ts';
 import { type GroupHost, isDamage } from './group-host.ts';
 import { entryNamed, groupNamed, memberNamed } from './lookup.ts';
 import { logLines, revisions } from './reading.ts';
@@ -190,9 +190,6 @@ function beingOpened(host: GroupHost): PeerError {
     ? new PeerError('DISK_FULL', 'The disk is full to the last byte. What was saved is kept; free some space to go on.')
     : openedAgain();
 }
-
-const openedAgain = (): PeerError =>
-  new PeerError('BUSY', 'The store was opened again after a fault meanwhile. What was saved is kept; ask again.');
 
 /**
  * What a request meets of a failing disk is told in words, and its group looks after it. While a store is closed to be opened again, requests
