@@ -65,9 +65,7 @@ function textNow(reader: DocumentReader, entry: EntryRecord, first: RevisionReco
   return entry.textRevision === 1 ? first.text : reader.revisionOf(entry, entry.textRevision).text;
 }
 
-export function entryMarks(reader: DocumentReader, id: EntryId): EntryMarks | undefined {
-  const entry = reader.entry(id);
-  if (!entry) return undefined;
+export function entryMarks(reader: DocumentReader, entry: EntryRecord): EntryMarks {
   return {
     clock: reader.revisionOf(entry, 1).clock,
     overlap: !entry.removed && reader.revisionOf(entry, entry.textRevision).overlap,

@@ -145,6 +145,8 @@ export interface LogParams extends InGroup {
   readonly follow: boolean;
   /** Also what is not agreed yet, below the rest. */
   readonly pending: boolean;
+  /** Also `clock` and `overlap` on each line. */
+  readonly marks?: boolean;
 }
 
 interface Line {
@@ -169,6 +171,10 @@ export interface CommittedLine extends Line {
   readonly slot: number;
   /** When it got its place, by the leader's clock, in UTC. */
   readonly placed: string;
+  /** With `marks`: the author's clock was more than five minutes ahead or behind. The order never depends on it. */
+  readonly clock?: 'ahead' | 'behind' | null;
+  /** With `marks`: two people changed the same words; both wordings are in the text. */
+  readonly overlap?: boolean;
 }
 
 export interface PendingLine extends Line {
@@ -251,6 +257,65 @@ export interface PeerStatus {
   readonly groups: readonly GroupStatus[];
 }
 
+// Watching
+
+/** Own lines that are not agreed yet: the newest, and how many there are in all. */
+export const PENDING_LINES_MAX = 100;
+/** Positions that one event names; more have changed where it names none. */
+export const CHANGED_MAX = 500;
+/** Refused commands that one event shows: the newest. */
+export const REFUSED_MAX = 100;
+
+/** An own command that the group did not take, with its wording. */
+export interface RefusedLine {
+  /** What `dismiss` takes. */
+  readonly key: string;
+  readonly whyCode: WhyCode;
+  /** One sentence for people. */
+  readonly why: string;
+  readonly writer: string;
+  readonly time: string;
+  /** Null where the command had no text. */
+  readonly text: string | null;
+}
+
+/**
+ * How this peer stands, and then what changes. Each kind comes once at the beginning (`log`, `pending` and `refused` once for each group), so that who watches
+ * has all of it whenever it begins. What changes while nobody asks is told together: at most one of each kind waits.
+ */
+export type WatchEvent =
+  | { readonly kind: 'status'; readonly status: PeerStatus }
+  | {
+      readonly kind: 'log';
+      readonly group: string;
+      readonly positions: number;
+      /** Entries that are new or other than before, ascending; null: more than can be named, so read again what is shown. */
+      readonly changed: readonly number[] | null;
+    }
+  | { readonly kind: 'pending'; readonly group: string; readonly count: number; readonly lines: readonly PendingLine[] }
+  | { readonly kind: 'refused'; readonly group: string; readonly lines: readonly RefusedLine[] }
+  /** The group is no longer open here. */
+  | { readonly kind: 'gone'; readonly group: string };
+
+export interface DismissParams extends InGroup {
+  readonly key: string;
+}
+
+/** What somebody was writing. Kept by the peer, so that it outlives the window; on this machine alone. */
+export interface DraftParams extends InGroup {
+  /** What is being written: `new`, or the id of the entry that is edited. */
+  readonly about: string;
+}
+
+export interface SaveDraftParams extends DraftParams {
+  /** Empty: there is none any more. */
+  readonly text: string;
+}
+
+export interface Draft {
+  readonly text: string;
+}
+
 // Members
 
 export interface MemberParams extends InGroup, WithTimeout {
@@ -286,6 +351,12 @@ export interface PeerService {
 
   status(params: InGroup, signal: AbortSignal): Promise<PeerStatus>;
   members(params: InGroup, signal: AbortSignal): Promise<readonly MemberStatus[]>;
+
+  watch(params: Record<string, never>, signal: AbortSignal): AsyncIterable<WatchEvent>;
+  dismiss(params: DismissParams, signal: AbortSignal): Promise<Record<string, never>>;
+  draft(params: DraftParams, signal: AbortSignal): Promise<Draft>;
+  saveDraft(params: SaveDraftParams, signal: AbortSignal): Promise<Record<string, never>>;
+
   promote(params: MemberParams, signal: AbortSignal): Promise<MemberRole>;
   demote(params: MemberParams, signal: AbortSignal): Promise<MemberRole>;
   expel(params: MemberParams, signal: AbortSignal): Promise<MemberRole>;

@@ -5,6 +5,9 @@ import {
   type Barrier,
   type BarrierParams,
   type CreateParams,
+  type DismissParams,
+  type Draft,
+  type DraftParams,
   type EditParams,
   type GroupName,
   type HistoryParams,
@@ -24,6 +27,8 @@ import {
   type RemoveParams,
   type RestoreParams,
   type Revision,
+  type SaveDraftParams,
+  type WatchEvent,
   type WrittenRevision,
 } from './contract.ts';
 import { whyCodes } from './errors.ts';
@@ -97,6 +102,7 @@ const logParams: Schema<LogParams> = v.pipe(
     limit: v.exactOptional(count),
     follow: v.boolean(),
     pending: v.boolean(),
+    marks: v.exactOptional(v.boolean()),
   }),
   v.check(
     (params) => params.since === undefined || params.afterSlot === undefined,
@@ -105,6 +111,9 @@ const logParams: Schema<LogParams> = v.pipe(
 );
 const historyParams: Schema<HistoryParams> = v.strictObject({ ...inGroup, ...ofEntry });
 const barrierParams: Schema<BarrierParams> = v.strictObject({ ...inGroup, ...withTimeout });
+const dismissParams: Schema<DismissParams> = v.strictObject({ ...inGroup, key: named });
+const draftParams: Schema<DraftParams> = v.strictObject({ ...inGroup, about: named });
+const saveDraftParams: Schema<SaveDraftParams> = v.strictObject({ ...inGroup, about: named, text: longText });
 const memberParams: Schema<MemberParams> = v.strictObject({ ...inGroup, ...withTimeout, peer: named });
 
 // Answers
@@ -130,6 +139,16 @@ const writtenRevision: Schema<WrittenRevision> = v.object({ ...written, revision
 /** In the order in which a line is printed. */
 const signed = { id: v.string(), author: v.string(), name: v.string(), writer: v.string(), time: v.string() };
 const content = { text: v.nullable(v.string()), revision: number, removed: v.boolean() };
+const pendingLine = v.object({
+  position: v.null(),
+  slot: v.null(),
+  ...signed,
+  placed: v.null(),
+  ...content,
+  status: v.literal('pending'),
+  why: v.string(),
+  whyCode,
+});
 const logLine: Schema<LogLine> = v.variant('status', [
   v.object({
     position: number,
@@ -138,17 +157,10 @@ const logLine: Schema<LogLine> = v.variant('status', [
     placed: v.string(),
     ...content,
     status: v.literal('committed'),
+    clock: v.exactOptional(v.nullable(v.picklist(['ahead', 'behind']))),
+    overlap: v.exactOptional(v.boolean()),
   }),
-  v.object({
-    position: v.null(),
-    slot: v.null(),
-    ...signed,
-    placed: v.null(),
-    ...content,
-    status: v.literal('pending'),
-    why: v.string(),
-    whyCode,
-  }),
+  pendingLine,
 ]);
 const revision: Schema<Revision> = v.object({
   revision: number,
@@ -197,6 +209,23 @@ const status: Schema<PeerStatus> = v.object({
     }),
   ),
 });
+const refusedLine = v.object({
+  key: v.string(),
+  whyCode,
+  why: v.string(),
+  writer: v.string(),
+  time: v.string(),
+  text: v.nullable(v.string()),
+});
+const watchEvent: Schema<WatchEvent> = v.variant('kind', [
+  v.object({ kind: v.literal('status'), status }),
+  v.object({ kind: v.literal('log'), group: v.string(), positions: count, changed: v.nullable(v.array(number)) }),
+  v.object({ kind: v.literal('pending'), group: v.string(), count, lines: v.array(pendingLine) }),
+  v.object({ kind: v.literal('refused'), group: v.string(), lines: v.array(refusedLine) }),
+  v.object({ kind: v.literal('gone'), group: v.string() }),
+]);
+const draft: Schema<Draft> = v.object({ text: v.string() });
+const done: Schema<Record<string, never>> = v.object({});
 const memberRole: Schema<MemberRole> = v.object({ peer: v.string(), role: v.nullable(role) });
 
 /** How a method is called and what comes back: once, or as a stream of items. */
@@ -223,6 +252,10 @@ export const methods: Readonly<Record<Method, MethodSchema>> = {
   barrier: call(barrierParams, barrier),
   status: call(groupParams, status),
   members: call(groupParams, members),
+  watch: stream(nothing, watchEvent),
+  dismiss: call(dismissParams, done),
+  draft: call(draftParams, draft),
+  saveDraft: call(saveDraftParams, done),
   promote: call(memberParams, memberRole),
   demote: call(memberParams, memberRole),
   expel: call(memberParams, memberRole),

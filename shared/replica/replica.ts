@@ -206,7 +206,7 @@ export class Replica implements Application {
     const loaded = this.outbox.load([...store.outbox, ...store.refused], this.reader);
     this.#cutSeq = this.outbox.lastSeq;
     this.#savedSeq = this.outbox.lastSeq;
-    this.#loadedOps = [...loaded.ops, groupRecord(store.genesisBytes, store.incarnation)];
+    this.#ownOps = [...loaded.ops, groupRecord(store.genesisBytes, store.incarnation)];
     this.#takeSettling(loaded);
     this.#updateMembers();
   }
@@ -218,8 +218,8 @@ export class Replica implements Application {
     return record ? decodeDigest(record) : genesisDigest(this.#store.genesisBytes);
   }
 
-  /** What loading the outbox left to write down; joins the first turn. */
-  #loadedOps: readonly KvOp[];
+  /** What the next turn has to write down beside the commands: what loading the outbox left, what was dismissed. */
+  #ownOps: KvOp[];
 
   // --- how things stand
 
@@ -487,19 +487,20 @@ export class Replica implements Application {
 
   hasWork(): boolean {
     return (
-      this.#mayCut ||
-      this.#loadedOps.length > 0 ||
-      this.#barriers.areWished ||
-      this.#outgoing.length > 0 ||
-      this.#hasNews
+      this.#mayCut || this.#ownOps.length > 0 || this.#barriers.areWished || this.#outgoing.length > 0 || this.#hasNews
     );
+  }
+
+  /** A refused command is not shown any more. In the next batch. */
+  dismiss(key: string): void {
+    this.#ownOps.push(...this.outbox.dismiss(key));
   }
 
   beginTurn(): readonly KvOp[] {
     this.#hasNews = false;
     if (this.#barriers.areWished) this.#driver.enqueue({ type: 'barrier', id: this.#barriers.ask() });
-    const ops = [...this.#loadedOps];
-    this.#loadedOps = [];
+    const ops = [...this.#ownOps];
+    this.#ownOps = [];
     const mayCut = this.#mayCut;
     this.#hasTicked = false;
     if (mayCut) {

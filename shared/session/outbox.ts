@@ -140,6 +140,7 @@ export class Outbox {
   /** Unsettled commands whose text lives on in a later one; they only wait for their seq to be consumed. */
   readonly #replaced = new Set<Seq>();
   readonly #superseded = new Map<string, Superseded>();
+  #changes = 0;
   #uncut: Item[] = [];
   #runs: Run[] = [];
   #lastSeq: Seq = seqOf(0);
@@ -335,9 +336,10 @@ export class Outbox {
     return runs;
   }
 
-  /** The own pending commands about entries, in their order, as they will look. */
-  pendingView(reader: DocumentReader): PendingView[] {
-    const items = [...this.#items.values()].filter((item) => !this.#replaced.has(item.command.seq));
+  /** The own pending commands about entries, in their order, as they will look; the last so many. */
+  pendingView(reader: DocumentReader, limit: number = Number.POSITIVE_INFINITY): PendingView[] {
+    const all = [...this.#items.values()].filter((item) => !this.#replaced.has(item.command.seq));
+    const items = all.slice(Math.max(0, all.length - limit));
     return pendingView(reader, this.#session, items, (entry) => this.#walk(reader, entry).tip);
   }
 
@@ -347,7 +349,13 @@ export class Outbox {
   }
 
   dismiss(key: string): KvOp[] {
+    this.#changes++;
     return this.#refused.delete(key) ? [{ type: 'del', key }] : [];
+  }
+
+  /** Grows whenever what is pending or refused is another. */
+  get changes(): number {
+    return this.#changes;
   }
 
   // --- adding
@@ -382,6 +390,7 @@ export class Outbox {
   }
 
   #put(item: Item): void {
+    this.#changes++;
     this.#items.set(item.command.seq, item);
     const entries = this.#entriesOf(item);
     this.#entries.set(item, entries);
@@ -394,6 +403,7 @@ export class Outbox {
   }
 
   #drop(item: Item): void {
+    this.#changes++;
     this.#items.delete(item.command.seq);
     for (const entry of this.#entriesOf(item)) {
       if (entry === null) continue;
@@ -589,6 +599,7 @@ export class Outbox {
   #keepRefused(incarnation: Incarnation, item: Item, { refused: code, detail }: Refused, ops: KvOp[]): void {
     const { seq, hash, kind, payload, timeMs, offsetMinutes, saw } = item.command;
     assert(payload !== null, 'an own command has its payload', seq);
+    this.#changes++;
     const key = refusedKey(incarnation, seq);
     const fields = { incarnation, seq, hash, code, detail, timeMs, offsetMinutes, saw };
     ops.push({ type: 'put', key, value: encodeRefused({ ...fields, kind, payload }) });
@@ -658,6 +669,7 @@ export class Outbox {
 
   /** The commands that follow were never sent: their seqs are free again. */
   #forget(lastSeq: Seq, lastHash: Uint8Array): void {
+    this.#changes++;
     this.#items.clear();
     this.#entries.clear();
     this.#itemsOf.clear();

@@ -27,6 +27,7 @@ import { DEFAULT_PORT } from '../network/addresses.ts';
 import { createLibp2pNetwork, NetworkError } from '../network/libp2p-network.ts';
 import type { Network, NetworkEvents } from '../network/network.ts';
 import { createAdmission } from './admission.ts';
+import { Drafts } from './drafts.ts';
 import { storeFailure } from './failures.ts';
 import { GroupHost, type Log } from './group-host.ts';
 import { join, ticketOf } from './joining.ts';
@@ -162,6 +163,7 @@ class RunningPeer implements Peer {
       hosts: this.#hosts,
       broken: this.#broken,
       network: this.#net,
+      drafts: new Drafts(this.#local),
       ownAddresses: () => this.#ownAddresses(),
       create: (title, signal) => this.#create(title, signal),
       join: (ticket, timeoutMs, signal) => this.#join(ticket, timeoutMs, signal),

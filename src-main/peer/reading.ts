@@ -1,7 +1,7 @@
 import { setImmediate as nextRound } from 'node:timers/promises';
 import type { EntryId, Position } from '../../shared/base/ids.ts';
 import { slot as slotOf } from '../../shared/base/ids.ts';
-import { entryView, historyView } from '../../shared/document/index.ts';
+import { entryMarks, entryView, historyView } from '../../shared/document/index.ts';
 import type { LogLine, LogParams, PendingLine, Revision } from '../../shared/ipc/contract.ts';
 import type { Network } from '../network/network.ts';
 import { openedAgain } from './failures.ts';
@@ -33,7 +33,7 @@ export async function* logLines(
     for (; next <= end; next++) {
       if (signal.aborted) return;
       if (next % LINES_A_ROUND === 0) await nextRound();
-      const line = lineAt(host, next);
+      const line = lineAt(host, next, params.marks);
       // The store was opened again meanwhile, and what it lost is on its way back: a log with holes must not pass for a whole one.
       if (line === null) throw openedAgain();
       yield line;
@@ -41,7 +41,7 @@ export async function* logLines(
     if (params.pending) yield* pendingLines(host, network);
     while (params.follow && !signal.aborted) {
       for (; next <= host.replica.reader.positions(); next++) {
-        const line = lineAt(host, next);
+        const line = lineAt(host, next, params.marks);
         if (line) {
           changed.delete(line.id as EntryId);
           yield line;
@@ -50,8 +50,9 @@ export async function* logLines(
       }
       for (const id of changed) {
         changed.delete(id);
-        const view = entryView(host.replica.reader, host.replica.reader.entry(id));
-        if (view && view.position < next) yield { ...view, status: 'committed' };
+        const position = host.replica.reader.entry(id)?.position;
+        const line = position === undefined || position >= next ? null : lineAt(host, position, params.marks);
+        if (line) yield line;
         if (signal.aborted) return;
       }
       if (next > host.replica.reader.positions() && changed.size === 0) {
@@ -77,17 +78,20 @@ function range(host: GroupHost, { since, afterSlot, limit }: LogParams): { next:
   return { next, end: limit === undefined ? positions : Math.min(positions, next + limit - 1) };
 }
 
-function lineAt(host: GroupHost, at: number): LogLine | null {
+function lineAt(host: GroupHost, at: number, marks = false): LogLine | null {
   const { reader } = host.replica;
-  const view = entryView(reader, reader.entryAt(at as Position));
-  return view ? { ...view, status: 'committed' } : null;
+  const entry = reader.entryAt(at as Position);
+  const view = entryView(reader, entry);
+  if (!entry || !view) return null;
+  return { ...view, status: 'committed', ...(marks ? entryMarks(reader, entry) : {}) };
 }
 
-function pendingLines(host: GroupHost, network: Network): PendingLine[] {
+/** The last so many. What they wait for is the same for all. */
+export function pendingLines(host: GroupHost, network: Network, limit?: number): PendingLine[] {
   const { replica } = host;
   const why = whyNot(host, network);
   // An entry that several commands wait for is shown once, as the last of them leaves it.
-  const lastOf = new Map(replica.outbox.pendingView(replica.reader).map((view) => [view.id, view]));
+  const lastOf = new Map(replica.outbox.pendingView(replica.reader, limit).map((view) => [view.id, view]));
   return [...lastOf.values()].map((view) => ({
     id: view.id,
     author: view.author,

@@ -10,18 +10,21 @@ import type {
   MemberRole,
   Method,
   PeerService,
+  PeerStatus,
   Role,
 } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { methods } from '../../shared/ipc/schemas.ts';
 import { createInvitationKey, formatTicket } from '../group/ticket.ts';
 import type { Network } from '../network/network.ts';
+import type { Drafts } from './drafts.ts';
 import { openedAgain, storeFailure } from './failures.ts';
 import { type GroupHost, isDamage } from './group-host.ts';
 import { entryNamed, groupNamed, memberNamed } from './lookup.ts';
 import { logLines, revisions } from './reading.ts';
 import { members, peerStatus, roleOf } from './status.ts';
 import { waitFor } from './waiting.ts';
+import { watch } from './watching.ts';
 import { append, change, command, edit, timedOut } from './writing.ts';
 
 /** What the service needs of the peer around it. */
@@ -32,6 +35,7 @@ export interface ServiceInit {
   /** Groups that could not be opened, and why. */
   readonly broken: ReadonlyMap<string, PeerError>;
   readonly network: Network;
+  readonly drafts: Drafts;
   /** Where this machine can be reached, for tickets; best first. */
   readonly ownAddresses: () => readonly string[];
   readonly create: (title: string, signal: AbortSignal) => Promise<GroupName>;
@@ -84,6 +88,12 @@ export function createService(init: ServiceInit): PeerService {
     const left = Math.max(0, params.timeoutMs - (Date.now() - startedMs));
     await inForce(host, peer, () => roleOf(host, peer) === role && isSettled(host), left, signal);
     return { peer, role };
+  };
+
+  const statusOf = (params: { readonly group?: string }): PeerStatus => {
+    const open = [...init.hosts.values()].filter((host) => host.isOpen);
+    const hosts = params.group === undefined ? open : [hostOf(params)];
+    return peerStatus(init.self, init.name(), hosts, network);
   };
 
   const service: PeerService = {
@@ -159,13 +169,25 @@ export function createService(init: ServiceInit): PeerService {
       return ended.value;
     },
 
-    async status(params) {
-      const open = [...init.hosts.values()].filter((host) => host.isOpen);
-      const hosts = params.group === undefined ? open : [hostOf(params)];
-      return peerStatus(init.self, init.name(), hosts, network);
-    },
+    status: async (params) => statusOf(params),
 
     members: async (params) => members(hostOf(params), network),
+
+    watch: (_params, signal) => watch({ hosts: init.hosts, network, status: () => statusOf({}) }, signal),
+
+    async dismiss(params) {
+      const host = hostOf(params);
+      host.replica.dismiss(params.key);
+      host.wake();
+      return {};
+    },
+
+    draft: async (params) => ({ text: init.drafts.get(hostOf(params).group, params.about) }),
+
+    async saveDraft(params) {
+      await init.drafts.save(hostOf(params).group, params.about, params.text);
+      return {};
+    },
 
     promote: (params, signal) => pin(params, 'voter', signal),
     demote: (params, signal) => pin(params, 'learner', signal),

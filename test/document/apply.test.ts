@@ -4,6 +4,7 @@ import { ZERO_HASH } from '../../shared/base/hash.ts';
 import { type EntryId, parseEntryId, position, slot } from '../../shared/base/ids.ts';
 import {
   type Body,
+  type EntryRecord,
   encodeBatch,
   entryMarks,
   entryView,
@@ -499,7 +500,7 @@ describe('bundles', () => {
 });
 
 describe('clocks', () => {
-  const mark = (log: Log, position: number) => entryMarks(log.read, idAt(log, position))?.clock;
+  const mark = (log: Log, at: number) => entryMarks(log.read, log.read.entryAt(position(at)) as EntryRecord).clock;
 
   test('are marked when more than 5 minutes past placing, or before what the author saw', () => {
     const log = new Log();

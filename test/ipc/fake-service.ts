@@ -152,6 +152,26 @@ export class FakeService implements PeerService {
     return { peer: PEER, name: 'Ana’s laptop', groups: [group()] };
   }
 
+  async *watch(): ReturnType<PeerService['watch']> {
+    this.#note('watch', {});
+    yield { kind: 'log', group: GROUP, positions: this.entries.length, changed: [] };
+  }
+
+  async dismiss(params: object): Promise<Record<string, never>> {
+    this.#note('dismiss', params);
+    return {};
+  }
+
+  async draft(params: object): Promise<{ text: string }> {
+    this.#note('draft', params);
+    return { text: '' };
+  }
+
+  async saveDraft(params: object): Promise<Record<string, never>> {
+    this.#note('saveDraft', params);
+    return {};
+  }
+
   async members(params: object): Promise<MemberStatus[]> {
     this.#note('members', params);
     return [...group().members];

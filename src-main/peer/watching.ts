@@ -1,0 +1,130 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { GroupId } from '../../shared/base/ids.ts';
+import { isoTime } from '../../shared/document/index.ts';
+import {
+  CHANGED_MAX,
+  PENDING_LINES_MAX,
+  type PeerStatus,
+  REFUSED_MAX,
+  type RefusedLine,
+  type WatchEvent,
+} from '../../shared/ipc/contract.ts';
+import type { Replica } from '../../shared/replica/replica.ts';
+import type { RefusedItem } from '../../shared/session/index.ts';
+import type { Network } from '../network/network.ts';
+import { refusalCode, wordsOf } from './failures.ts';
+import type { GroupHost } from './group-host.ts';
+import { pendingLines } from './reading.ts';
+
+/** How often it is looked whether anything changed: too quick to be seen as a delay. Milliseconds. */
+const LOOK_MS = 40;
+/** Every so many looks it is also asked how the peer stands, which is more work. */
+const LOOKS_PER_STATUS = 6;
+
+export interface Watched {
+  readonly hosts: ReadonlyMap<string, GroupHost>;
+  readonly network: Network;
+  readonly status: () => PeerStatus;
+}
+
+/**
+ * Tells a window how things stand and then what changes. It is pulled: behind a window that does not ask, changes gather as what has to be looked at again, at
+ * most `CHANGED_MAX` numbers a group.
+ */
+export async function* watch(watched: Watched, signal: AbortSignal): AsyncGenerator<WatchEvent> {
+  const feeds = new Map<string, Feed>();
+  let told = '';
+  try {
+    for (let look = 0; !signal.aborted; look++) {
+      if (look % LOOKS_PER_STATUS === 0) {
+        const status = watched.status();
+        const text = JSON.stringify(status);
+        if (text !== told) yield { kind: 'status', status };
+        told = text;
+      }
+      for (const [group, host] of watched.hosts)
+        if (!feeds.has(group)) feeds.set(group, new Feed(host, watched.network));
+      for (const [group, feed] of feeds) {
+        if (watched.hosts.get(group) === feed.host) yield* feed.news();
+        else {
+          feed.stop();
+          feeds.delete(group);
+          yield { kind: 'gone', group };
+        }
+      }
+      await pause(LOOK_MS, undefined, { signal }).catch(() => undefined);
+    }
+  } finally {
+    for (const feed of feeds.values()) feed.stop();
+  }
+}
+
+/** What of one group was told to one window, and what is still to be told. */
+class Feed {
+  readonly host: GroupHost;
+  readonly #network: Network;
+  readonly #changed = new Set<number>();
+  /** Another one after the store was opened again: then all of it is told anew. */
+  #replica: Replica | null = null;
+  #isTooMuch = false;
+  #positions = -1;
+  #changes = -1;
+  readonly stop: () => void;
+
+  constructor(host: GroupHost, network: Network) {
+    this.host = host;
+    this.#network = network;
+    this.stop = host.watch((changes) => {
+      for (const change of changes) if (change.type === 'entry') this.#note(change.position);
+    });
+  }
+
+  #note(position: number): void {
+    if (this.#isTooMuch) return;
+    this.#changed.add(position);
+    if (this.#changed.size <= CHANGED_MAX) return;
+    this.#changed.clear();
+    this.#isTooMuch = true;
+  }
+
+  *news(): Generator<WatchEvent> {
+    if (!this.host.isOpen) return;
+    const { replica, group } = this.host;
+    if (this.#replica !== replica) {
+      this.#isTooMuch ||= this.#replica !== null;
+      this.#replica = replica;
+      this.#positions = -1;
+      this.#changes = -1;
+    }
+    const positions = replica.reader.positions();
+    if (positions !== this.#positions || this.#changed.size > 0 || this.#isTooMuch) {
+      const changed = this.#isTooMuch ? null : [...this.#changed].toSorted((a, b) => a - b);
+      this.#changed.clear();
+      this.#isTooMuch = false;
+      this.#positions = positions;
+      yield { kind: 'log', group, positions, changed };
+    }
+    yield* this.#ownNews(replica, group);
+  }
+
+  *#ownNews(replica: Replica, group: GroupId): Generator<WatchEvent> {
+    const { outbox } = replica;
+    if (outbox.changes === this.#changes) return;
+    this.#changes = outbox.changes;
+    const lines = pendingLines(this.host, this.#network, PENDING_LINES_MAX);
+    yield { kind: 'pending', group, count: outbox.pending, lines };
+    yield { kind: 'refused', group, lines: outbox.refusedView().slice(-REFUSED_MAX).map(refusedLine) };
+  }
+}
+
+function refusedLine({ key, code, detail, writer, timeMs, offsetMinutes, body }: RefusedItem): RefusedLine {
+  const refused = { refused: code, detail };
+  return {
+    key,
+    whyCode: refusalCode(refused),
+    why: wordsOf(refused),
+    writer,
+    time: isoTime(timeMs, offsetMinutes),
+    text: body.kind === 'create' || body.kind === 'edit' ? body.text : null,
+  };
+}
