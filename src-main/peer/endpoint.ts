@@ -12,6 +12,8 @@ import { type EndpointAddress, removeEndpointFile, writeEndpointFile } from './e
 
 /** Requests of one connection that may be under way. Four times what the command line keeps in flight, and some. */
 const REQUESTS_MAX = 1_024;
+/** Those of them that stream: each may hold one item, of some megabytes, for a client that does not take it. */
+const STREAMS_MAX = 32;
 /** What those requests may hold together. Bytes. */
 const REQUEST_BYTES_MAX = 64 * 1024 * 1024;
 /** Answers are written together at the end of the turn, or as soon as there are this many characters of them. */
@@ -130,6 +132,7 @@ const GIVEN_UP = new PeerError('CANCELLED', 'Nobody waits for the answer any mor
 interface Running {
   readonly abort: AbortController;
   readonly bytes: number;
+  readonly isStream: boolean;
 }
 
 /** One client. It may ask many things at once; nothing that it does or fails to do costs the peer more than the bounds above. */
@@ -140,6 +143,7 @@ class Connection {
   readonly #onProblem: (error: unknown) => void;
   readonly #running = new Map<number, Running>();
   #runningBytes = 0;
+  #streams = 0;
   #outgoing: string[] = [];
   #outgoingLength = 0;
   #flushPlanned = false;
@@ -208,13 +212,16 @@ class Connection {
       this.#fail(id, 'USAGE', describeIssues(parsed.issues));
       return;
     }
-    if (this.#running.size >= REQUESTS_MAX || this.#runningBytes + bytes > REQUEST_BYTES_MAX) {
+    const isStream = schema.kind === 'stream';
+    const isTooMuch = this.#running.size >= REQUESTS_MAX || this.#runningBytes + bytes > REQUEST_BYTES_MAX;
+    if (isTooMuch || (isStream && this.#streams >= STREAMS_MAX)) {
       this.#fail(id, 'BUSY', 'Too many requests are under way. Wait for some to be answered.');
       return;
     }
-    const running: Running = { abort: new AbortController(), bytes };
+    const running: Running = { abort: new AbortController(), bytes, isStream };
     this.#running.set(id, running);
     this.#runningBytes += bytes;
+    if (isStream) this.#streams += 1;
     void this.#run(id, method, schema, parsed.output, running);
   }
 
@@ -278,6 +285,7 @@ class Connection {
   #forget(id: number, running: Running): void {
     this.#running.delete(id);
     this.#runningBytes -= running.bytes;
+    if (running.isStream) this.#streams -= 1;
   }
 
   #send(message: object): void {
