@@ -16,6 +16,8 @@ const unitFolders = [
   'group',
   'peer',
   'cli',
+  'shell',
+  'renderer',
 ];
 
 export default defineConfig({
@@ -34,6 +36,18 @@ export default defineConfig({
           include: ['test/integration/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 60_000,
+        },
+      },
+      {
+        // The window in a real browser, before real peers.
+        test: {
+          name: 'e2e',
+          sequence: { groupOrder: 2 },
+          maxWorkers: 1,
+          include: ['test/e2e/**/*.test.ts'],
+          globalSetup: 'test/e2e/setup.ts',
+          testTimeout: 180_000,
+          hookTimeout: 120_000,
         },
       },
     ],

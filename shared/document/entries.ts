@@ -92,7 +92,7 @@ type Making = Pick<RevisionRecord, 'kind' | 'text' | 'textRevision'> & { readonl
 function revise(judging: Judging, entry: EntryRecord, making: Making): Took {
   const number = entry.revision + 1;
   const tag = tagOf(judging.command.hash, judging.index);
-  const { id, position, slot } = entry;
+  const { id, position } = entry;
   judging.state.put(entryPlace(position), {
     ...entry,
     revision: number,
@@ -102,7 +102,7 @@ function revise(judging: Judging, entry: EntryRecord, making: Making): Took {
   });
   judging.state.create(revisionPlace(position, number), revision(judging, { ...making, tag }));
   judging.changes.push({ type: 'entry', what: making.kind, entry: id, position, revision: number });
-  return { entry: id, position, slot, revision: number };
+  return { entry: id, position, slot: judging.slot, revision: number };
 }
 
 function revision(judging: Judging, making: Making & { readonly tag: Uint8Array }): RevisionRecord {

@@ -10,7 +10,7 @@ import type { Run } from './run.ts';
 export interface Took {
   readonly entry: EntryId | null;
   readonly position: Position | null;
-  /** The slot of the entry's creation. */
+  /** Where the command was chosen; of a key that was used before, where its entry was created. */
   readonly slot: Slot | null;
   readonly revision: number | null;
 }

@@ -255,6 +255,15 @@ export interface PeerStatus {
   readonly peer: string;
   readonly name: string;
   readonly groups: readonly GroupStatus[];
+  /** Groups of this directory that can't be opened, and why; left out where there is none. */
+  readonly broken?: readonly BrokenGroup[];
+}
+
+export interface BrokenGroup {
+  readonly group: string;
+  readonly code: string;
+  /** For people. */
+  readonly message: string;
 }
 
 // Watching

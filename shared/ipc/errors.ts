@@ -109,6 +109,9 @@ export const damageCodes = [
   'STATE_MISMATCH',
   /** The store can't be read: the disk, or the rights to it, are in the way. */
   'UNREADABLE',
+  /** The file that says who this machine is has gone, or is damaged. */
+  'IDENTITY_MISSING',
+  'IDENTITY_DAMAGED',
 ] as const;
 
 /** Exit codes of the command line, and so what kind of failure a code is. */

@@ -70,7 +70,7 @@ const writing = { ...inGroup, ...withTimeout, wait, writer: v.exactOptional(name
 
 const nothing: Schema<Record<string, never>> = v.strictObject({});
 const groupParams: Schema<InGroup> = v.strictObject(inGroup);
-const createParams: Schema<CreateParams> = v.strictObject({ title: short });
+const createParams: Schema<CreateParams> = v.strictObject({ title: longText });
 const inviteParams: Schema<InviteParams> = v.strictObject({
   ...inGroup,
   ...withTimeout,
@@ -97,7 +97,7 @@ const restoreParams: Schema<RestoreParams> = v.strictObject({
 const logParams: Schema<LogParams> = v.pipe(
   v.strictObject({
     ...inGroup,
-    since: v.exactOptional(number),
+    since: v.exactOptional(count),
     afterSlot: v.exactOptional(count),
     limit: v.exactOptional(count),
     follow: v.boolean(),
@@ -208,6 +208,7 @@ const status: Schema<PeerStatus> = v.object({
       members: v.array(member),
     }),
   ),
+  broken: v.exactOptional(v.array(v.object({ group: v.string(), code: v.string(), message: v.string() }))),
 });
 const refusedLine = v.object({
   key: v.string(),

@@ -29,7 +29,7 @@ import { type KvRange, type KvRow, StoreError } from '../driver/store.ts';
  *   m/group    [1, genesis, incarnation]: which group this store is of, and its own birth
  *   m/rebuilt  a damaged store's state was made anew from what of the log was whole
  */
-const GROUP_KEY = 'm/group';
+export const GROUP_KEY = 'm/group';
 const REBUILT_KEY = 'm/rebuilt';
 const PAGE_ROWS = 1000;
 /** What the mark of a store says that no longer votes. */
@@ -75,12 +75,19 @@ export function firstConfiguration(genesis: Genesis, genesisBytes: Uint8Array): 
   };
 }
 
-/**
- * Which group this is, and whose store. Written again at every start, so that it does not lie in the oldest table alone: everything else can be
- * fetched again, this can't.
- */
+/** Which group this is, and whose store. Everything else can be fetched again, this can't: so a store keeps it in a file of its own, too. */
 export function groupRecord(genesisBytes: Uint8Array, incarnation: Incarnation): KvOp {
   return { type: 'put', key: GROUP_KEY, value: encodeCbor([1, genesisBytes, incarnationBytes(incarnation)]) };
+}
+
+/** Whole, and of this version or a newer one: then it says which group a store is of. */
+export function isGroupRecord(record: Uint8Array): boolean {
+  try {
+    unseal(GROUP_KEY, record, RECORD_VERSION);
+    return true;
+  } catch (error) {
+    return error instanceof RecordError && error.code === 'NEWER_FORMAT';
+  }
 }
 
 /** The first turn of a new store, of the founder's or a joiner's. */

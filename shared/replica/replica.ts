@@ -46,7 +46,7 @@ import {
 import { Barriers } from './barriers.ts';
 import { runsIn, Verdicts, type VerifyAll } from './ingress.ts';
 import { Offers } from './offers.ts';
-import { genesisDigest, groupRecord, type OpenedStore } from './opening.ts';
+import { genesisDigest, type OpenedStore } from './opening.ts';
 import { States } from './states.ts';
 import { sameVoters, wantedVoters } from './voters.ts';
 
@@ -140,7 +140,7 @@ export class Replica implements Application {
   #outgoing: Outgoing[] = [];
   #changes: Change[] = [];
   #members: readonly PeerId[] = [];
-  #met: readonly PeerId[] = [];
+  #met: { readonly peers: readonly PeerId[]; readonly at: Slot } = { peers: [], at: slot(0) };
   /** Members expelled a moment ago, and since which tick: they are told so before they are cut off. */
   readonly #leaving = new Map<PeerId, number>();
   /** The configurations of the window, by name. */
@@ -206,7 +206,7 @@ export class Replica implements Application {
     const loaded = this.outbox.load([...store.outbox, ...store.refused], this.reader);
     this.#cutSeq = this.outbox.lastSeq;
     this.#savedSeq = this.outbox.lastSeq;
-    this.#ownOps = [...loaded.ops, groupRecord(store.genesisBytes, store.incarnation)];
+    this.#ownOps = [...loaded.ops];
     this.#takeSettling(loaded);
     this.#updateMembers();
   }
@@ -284,9 +284,12 @@ export class Replica implements Application {
     return Math.max(this.outbox.lastSeq, this.#store.markedOwnSeq);
   }
 
-  /** Whom a newcomer was told of by the one that let it in: reached until the log itself says who is in the group. */
-  meet(peers: readonly PeerId[]): void {
-    this.#met = peers;
+  /**
+   * Members that are known from elsewhere, as of `at`: told by the one that let this peer in, or remembered from before the store was damaged. They are
+   * reached until the log itself says who is in the group.
+   */
+  meet(peers: readonly PeerId[], at: Slot): void {
+    this.#met = { peers, at };
     this.#updateMembers();
   }
 
@@ -654,7 +657,8 @@ export class Replica implements Application {
   #updateMembers(): void {
     const peers = new Set(this.reader.members().map((m) => m.peer));
     for (const { configuration: c } of this.#core.window()) for (const v of c.voters) peers.add(v.peer);
-    if (this.reader.member(this.self)?.expelledSlot !== null) for (const peer of this.#met) peers.add(peer);
+    const isNewcomer = this.reader.member(this.self)?.expelledSlot !== null;
+    if (isNewcomer || this.applied < this.#met.at) for (const peer of this.#met.peers) peers.add(peer);
     for (const peer of this.#leaving.keys()) peers.add(peer);
     peers.delete(this.self);
     this.#members = [...peers];

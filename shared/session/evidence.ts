@@ -38,5 +38,11 @@ function tookNow(reader: DocumentReader, session: SessionId, item: Item, placed:
   const id = entryOf(session, item.command.seq, placed);
   const entry = id === null ? undefined : reader.entry(id);
   if (id === null || !entry) return { entry: null, position: null, slot: null, revision: null };
-  return { entry: id, position: entry.position, slot: entry.slot, revision: entry.revision };
+  const { position } = entry;
+  if (placed.body.kind === 'create') return { entry: id, position, slot: entry.slot, revision: entry.revision };
+  const tag = tagOf(item.command.hash, placed.index);
+  const revisions = reader.history(id);
+  const made = revisions.findIndex((revision) => equal(revision.tag, tag));
+  const at = made < 0 ? revisions.length - 1 : made;
+  return { entry: id, position, slot: revisions[at]?.slot ?? entry.slot, revision: at + 1 };
 }

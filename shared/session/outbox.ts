@@ -513,7 +513,8 @@ export class Outbox {
 
   #took(reader: DocumentReader, id: EntryId) {
     const entry = present(reader.entry(id), id);
-    return { entry: id, position: entry.position, slot: entry.slot, revision: entry.revision };
+    const { slot } = reader.revisionOf(entry, entry.revision);
+    return { entry: id, position: entry.position, slot, revision: entry.revision };
   }
 
   #remember(tag: string, superseded: Superseded): void {

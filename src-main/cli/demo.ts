@@ -50,7 +50,13 @@ interface Machine {
 }
 
 async function demo(): Promise<void> {
-  const { values } = parseArgs({ options: { once: { type: 'boolean' }, dir: { type: 'string' } } });
+  const { values } = parseArgs({
+    options: { once: { type: 'boolean' }, dir: { type: 'string' }, help: { type: 'boolean' } },
+  });
+  if (values.help)
+    return say(
+      'npm run demo -- [--once] [--dir DIR]\n\nThree machines in one log, on this computer. --once: ends by itself. --dir: keeps their data.',
+    );
   const kept = values.dir === undefined ? undefined : resolve(values.dir);
   const stop = new AbortController();
   const third = process.platform === 'win32' ? 'SIGBREAK' : 'SIGHUP';

@@ -4,7 +4,7 @@ import { type ErrorCode, PeerError, type RefusalCode } from '../../shared/ipc/er
 
 const SAID: Partial<Record<Refused['refused'], string>> = {
   NOT_MEMBER: 'This machine is no longer a member. The wording is kept here.',
-  NO_RIGHTS: "This machine's rights do not allow it. The wording is kept here.",
+  NO_RIGHTS: "This machine's rights do not allow it.",
   NO_SUCH_ENTRY: 'There is no such entry.',
   NO_SUCH_REVISION: 'The entry has no such revision.',
   ENTRY_REMOVED: 'The entry was removed before this edit arrived. The wording is kept here.',

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvariantError } from '../../shared/base/assert.ts';
+import { equal } from '../../shared/base/bytes.ts';
 import { FormatError } from '../../shared/base/cbor.ts';
 import type { Signer } from '../../shared/base/crypto.ts';
 import { type EntryId, type GroupId, type Incarnation, incarnationBytes, type PeerId } from '../../shared/base/ids.ts';
@@ -11,11 +13,19 @@ import { JournalCore } from '../../shared/driver/journal.ts';
 import { damagedVerdict, type Prepared } from '../../shared/driver/journal-format.ts';
 import { RecordError } from '../../shared/driver/records.ts';
 import { StoreError, type StorePort } from '../../shared/driver/store.ts';
-import { type Answer, firstTurn, type OpenedStore, openStore } from '../../shared/replica/opening.ts';
+import {
+  type Answer,
+  firstTurn,
+  GROUP_KEY,
+  isGroupRecord,
+  type OpenedStore,
+  openStore,
+} from '../../shared/replica/opening.ts';
 import { type Outgoing, Replica, type ReplicaEvents } from '../../shared/replica/replica.ts';
 import type { Pending } from '../../shared/session/index.ts';
 import type { Envelope } from '../../shared/wire/envelope.ts';
 import { platformRandom } from '../group/keys.ts';
+import { writePrivateFile } from '../group/private-file.ts';
 import type { BatchVerifier } from '../group/verifier.ts';
 import type { Network } from '../network/network.ts';
 import { freeBallast, restoreBallast } from '../storage/ballast.ts';
@@ -156,7 +166,9 @@ export class GroupHost {
     }
     const port = await openLevelStore(dir, { create: false });
     try {
+      const isGroupLost = await keepGroupRecord(port, dir);
       if (damage !== null) await markDamaged(port, damage.code, damage.message);
+      else if (isGroupLost) await markDamaged(port, 'RECORD_DAMAGED', 'the record of the group was missing');
       if (damage?.isBroken) await endRepair(dir);
       return { port, store: await readStore(port) };
     } catch (error) {
@@ -463,6 +475,24 @@ async function brokenTablesIn(dir: string): Promise<Damage | null> {
     message: `tables of the database are damaged (${names.join(', ')})`,
     isBroken: true,
   };
+}
+
+/**
+ * The one record that nobody else can give back is kept in a file beside the database, too. Where the database has lost it, it is put back, and that is told
+ * by true; where the file is missing or older, it is made.
+ */
+async function keepGroupRecord(port: StorePort, dir: string): Promise<boolean> {
+  const path = join(dir, 'group');
+  const kept = await readFile(path).catch(() => null);
+  const record = port.kv.get(GROUP_KEY);
+  if (record !== undefined && isGroupRecord(record)) {
+    // A full disk keeps it from being made; the next opening tries again.
+    if (kept === null || !equal(kept, record)) await writePrivateFile(path, record).catch(() => undefined);
+    return false;
+  }
+  if (kept === null || !isGroupRecord(kept)) return false; // the reading of the store says what is wrong
+  await port.kv.write([{ type: 'put', key: GROUP_KEY, value: new Uint8Array(kept) }], { sync: true });
+  return true;
 }
 
 async function write(port: StorePort, { ops, mark }: Prepared): Promise<void> {

@@ -19,11 +19,13 @@ export function groupNamed(
         'This peer is in no group yet. Start a log with create, or join one with a ticket.',
       );
     }
-    if (another !== undefined) {
-      throw new PeerError(
-        'GROUP_NEEDED',
-        `Several groups are here. Name one with --group: ${all.map(titleOf).join(', ')}.`,
-      );
+    // One that can't be opened just now counts too: what was meant for it must not end up in another.
+    if (another !== undefined || broken.size > 0) {
+      const names = [
+        ...all.map(titleOf),
+        ...[...broken.keys()].map((group) => `${group.slice(0, 8)}, which can't be read`),
+      ];
+      throw new PeerError('GROUP_NEEDED', `Several groups are here. Name one with --group: ${names.join(', ')}.`);
     }
     return only;
   }

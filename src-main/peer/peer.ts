@@ -9,6 +9,7 @@ import {
   incarnationFromBytes,
   type PeerId,
   parsePeerId,
+  slot as slotOf,
 } from '../../shared/base/ids.ts';
 import { ALPHA } from '../../shared/consensus/constants.ts';
 import { encodeGenesis, LEVEL, nameProblem, TITLE_MAX_BYTES } from '../../shared/document/index.ts';
@@ -64,7 +65,7 @@ const VERSION = '0.1.0';
 const ANY_PORT = /\/tcp\/0$/;
 const listenKey = (address: string): string => `listen${address}`;
 
-/** Whom this machine was told of when it joined a group. */
+/** `[slot, [peer …]]`: the members of a group as of that slot, for a newcomer and for a store that loses its log. */
 const metKey = (group: GroupId): string => `met/${group}`;
 
 /** Whether the door for joiners should be open is looked at this often, and at every change. Milliseconds. */
@@ -368,12 +369,32 @@ class RunningPeer implements Peer {
     this.#hosts.set(host.group, host);
     host.watch((changes) => {
       if (changes.some((c) => c.type === 'invitation' || c.type === 'member')) this.#tendDoor();
+      if (changes.some((c) => c.type === 'member')) this.#rememberMembers(host);
     });
     const met = this.#local.get(metKey(host.group));
-    if (Array.isArray(met)) host.replica.meet(met.map((peer) => parsePeerId(String(peer))));
+    if (Array.isArray(met) && Array.isArray(met[1])) {
+      const [at, peers] = met as [number, readonly string[]];
+      host.replica.meet(
+        peers.map((peer) => parsePeerId(String(peer))),
+        slotOf(Number(at)),
+      );
+    }
+    this.#rememberMembers(host);
     this.#updateMembers();
     this.#introduce(host);
     return host;
+  }
+
+  /** Should this store lose its log, it still knows whom to fetch it from, and who may come in. */
+  #rememberMembers({ group, replica }: GroupHost): void {
+    if (!replica.isSound || replica.reader.member(replica.self)?.expelledSlot !== null) return;
+    const others = replica.reader.members().filter(({ peer }) => peer !== replica.self);
+    const known = [replica.applied, others.map(({ peer }) => peer)];
+    const before = this.#local.get(metKey(group));
+    if (Array.isArray(before) && String(before[1]) === String(known[1])) return;
+    this.#local.set(metKey(group), known).catch((error: unknown) => {
+      this.#log('warn', 'the members could not be remembered', { error: String(error) });
+    });
   }
 
   /** The group learns what this machine is called now. */
@@ -431,11 +452,11 @@ class RunningPeer implements Peer {
         for (const { peer, addresses } of joined.members) await this.#local.rememberAddresses(peer, addresses);
         // Until the log itself is here, those who were named are whom it comes from.
         const met = joined.members.map((m) => m.peer).filter((peer) => peer !== this.peer);
-        await this.#local.set(metKey(joined.group), met);
+        await this.#local.set(metKey(joined.group), [0, met]);
         const known = this.#hosts.get(joined.group);
         if (known === undefined) await this.#newGroup(joined.genesis, incarnation);
         else {
-          known.replica.meet(met);
+          known.replica.meet(met, slotOf(0));
           known.wake();
         }
       },

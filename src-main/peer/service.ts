@@ -93,7 +93,9 @@ export function createService(init: ServiceInit): PeerService {
   const statusOf = (params: { readonly group?: string }): PeerStatus => {
     const open = [...init.hosts.values()].filter((host) => host.isOpen);
     const hosts = params.group === undefined ? open : [hostOf(params)];
-    return peerStatus(init.self, init.name(), hosts, network);
+    const broken = [...init.broken].map(([group, { code, message }]) => ({ group, code, message }));
+    const status = peerStatus(init.self, init.name(), hosts, network);
+    return params.group === undefined && broken.length > 0 ? { ...status, broken } : status;
   };
 
   const service: PeerService = {

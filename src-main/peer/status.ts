@@ -55,11 +55,14 @@ export function members(host: GroupHost, network: Network): MemberStatus[] {
       rights: member.rights,
       connected: isSelf || network.isConnected(member.peer),
       chosen: isSelf ? replica.prefix : (replica.beatOf(member.peer)?.prefix ?? null),
-      rttMs: isSelf ? null : network.rttMs(member.peer),
+      rttMs: isSelf ? null : rounded(network.rttMs(member.peer)),
       lastSeen: seen === null ? null : new Date(seen).toISOString(),
     };
   });
 }
+
+/** To a tenth: what is behind that is noise. */
+const rounded = (ms: number | null): number | null => (ms === null ? null : Math.round(ms * 10) / 10);
 
 /** What decides about the next slot. A newer one may be on its way to force. */
 function governing(host: GroupHost): Configuration {

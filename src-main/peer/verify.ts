@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { equal, toHex } from '../../shared/base/bytes.ts';
 import { FormatError } from '../../shared/base/cbor.ts';
@@ -11,7 +12,9 @@ import { type KvRow, StoreError, type StorePort } from '../../shared/driver/stor
 import type { DamageCode } from '../../shared/ipc/errors.ts';
 import { genesisDigest, type OpenedStore } from '../../shared/replica/opening.ts';
 import { dataDir, listGroups } from '../group/data-dir.ts';
+import { loadOrCreateIdentity } from '../group/identity.ts';
 import { openLocal } from '../group/local.ts';
+import { SetupError } from '../group/setup-error.ts';
 import { createVerifier } from '../group/verifier.ts';
 import { openLevelStore } from '../storage/level-store.ts';
 import { damagedTables } from '../storage/tables.ts';
@@ -44,13 +47,18 @@ const PROBLEMS_MAX = 20;
 
 /**
  * Reads everything in a data directory on which no peer runs: every record's check, the journal and its mark, the chain of the log with its signatures, and the applied
- * state's hash. Changes nothing.
+ * state's hash. Changes nothing of what is said there; LevelDB tidies its own files as it opens.
  */
 export async function verifyDir(dir: string): Promise<Verification> {
   const place = dataDir(dir);
+  await stat(dir).catch(() => {
+    throw new SetupError('NOT_A_DIRECTORY', `There is no data directory at ${dir}.`);
+  });
   const problems: VerifyProblem[] = [];
   const groups: VerifiedGroup[] = [];
-  for (const group of await listGroups(place)) {
+  const names = await listGroups(place);
+  if (names.length > 0) await verifyIdentity(dir, problems);
+  for (const group of names) {
     try {
       const broken = await damagedTables(join(place.group(group), 'db'));
       if (broken.length > 0) {
@@ -75,6 +83,17 @@ export async function verifyDir(dir: string): Promise<Verification> {
     }
   }
   return { ok: problems.length === 0, problems, groups };
+}
+
+/** Where there are groups, none is made. */
+async function verifyIdentity(dir: string, problems: VerifyProblem[]): Promise<void> {
+  try {
+    await loadOrCreateIdentity(dir);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    if (error.code !== 'IDENTITY_MISSING' && error.code !== 'IDENTITY_DAMAGED') throw error;
+    problems.push({ code: error.code, message: error.message });
+  }
 }
 
 async function verifyGroup(group: GroupId, port: StorePort, problems: VerifyProblem[]): Promise<VerifiedGroup> {

@@ -17,7 +17,8 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
     return { code: 'DISK_FULL', text: 'The disk is full. What was saved is kept; free some space to go on.' };
   }
   if (!replica.isSound) {
-    const [problem] = replica.problems;
+    // That there was damage before says less than what it was.
+    const problem = replica.problems.find(({ code }) => code !== 'DAMAGED_BEFORE') ?? replica.problems[0];
     return {
       code: 'DAMAGED',
       text: `This copy is damaged (${problem?.message ?? 'a file was damaged'}). It reads on, and does not vote or write.`,

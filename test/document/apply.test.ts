@@ -70,6 +70,18 @@ describe('entries', () => {
     expect(entryView(log.read, log.read.entry(ghost))).toBeUndefined();
   });
 
+  test('a change says where it was chosen, not where its entry was', () => {
+    const log = new Log();
+    log.apply(log.ana.run(write('one')));
+    log.apply(log.ana.run(write('two')));
+    const entry = idAt(log, 1);
+    const [edited] = log.apply(log.ana.run(editOf(log, entry, 'one, better'))).outcomes;
+    const slotNow = log.read.appliedSlot();
+    expect(slotNow).toBeGreaterThan(log.read.entry(entry)?.slot as number);
+    expect(edited?.verdict).toEqual({ took: [{ entry, position: 1, slot: slotNow, revision: 2 }] });
+    expect(log.read.history(entry).map(({ slot }) => slot)).toEqual([log.read.entry(entry)?.slot, slotNow]);
+  });
+
   test('are found by slot', () => {
     const log = new Log();
     log.apply(log.ana.run(write('a'), write('b')));

@@ -101,9 +101,15 @@ export class Peer {
   #isEndWanted = false;
   #connection: Promise<PeerConnection> | null = null;
 
-  constructor(name: string, dir: string) {
+  /** Where its page is, while it runs; null without one. */
+  web: string | null = null;
+  readonly #hasPage: boolean;
+  #webPort = 0;
+
+  constructor(name: string, dir: string, { hasPage = false } = {}) {
     this.name = name;
     this.dir = dir;
+    this.#hasPage = hasPage;
   }
 
   get isRunning(): boolean {
@@ -115,7 +121,9 @@ export class Peer {
     if (this.#child !== null) throw new Error(`${this.name} runs already`);
     if (this.#port === 0 || otherPort) this.#port = await freePort();
     const listen = `/ip4/127.0.0.1/tcp/${this.#port}`;
-    const args = ['serve', '--dir', this.dir, '--name', this.name, '--listen', listen, '--no-mdns', '--json'];
+    if (this.#hasPage) this.#webPort ||= await freePort();
+    const page = this.#hasPage ? ['--web', String(this.#webPort)] : [];
+    const args = ['serve', '--dir', this.dir, '--name', this.name, '--listen', listen, '--no-mdns', '--json', ...page];
     // The channel ends a child whose test was killed.
     const child = spawn(process.execPath, [entry, ...args], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
     this.#child = child;
@@ -139,6 +147,7 @@ export class Peer {
     if (this.id !== '') expect(event.peer).toBe(this.id);
     this.id = event.peer;
     this.address = event.addresses[0];
+    this.web = event.web;
     return this;
   }
 
@@ -228,11 +237,17 @@ export class World {
   readonly peers: Peer[] = [];
   /** Made with the first peer. */
   #dir: string | null = null;
+  readonly #hasPages: boolean;
+
+  /** @param hasPages each peer serves the window as a page, too */
+  constructor({ hasPages = false } = {}) {
+    this.#hasPages = hasPages;
+  }
 
   /** A peer that was not started yet. */
   peer(name: string): Peer {
     this.#dir ??= mkdtempSync(join(tmpdir(), 'synod-it-'));
-    const peer = new Peer(name, join(this.#dir, name.toLowerCase()));
+    const peer = new Peer(name, join(this.#dir, name.toLowerCase()), { hasPage: this.#hasPages });
     this.peers.push(peer);
     return peer;
   }
@@ -267,10 +282,10 @@ export class World {
 }
 
 /** A world for each test; a peer that ended or complained by itself fails the test. */
-export function worldForEach(): () => World {
+export function worldForEach(options: { hasPages?: boolean } = {}): () => World {
   let world: World;
   beforeEach(() => {
-    world = new World();
+    world = new World(options);
   });
   afterEach(async ({ task }) => {
     if (task.result?.state === 'fail') tellAll(world);
@@ -280,8 +295,8 @@ export function worldForEach(): () => World {
 }
 
 /** One world for all tests of a `describe`. */
-export function worldForAll(): World {
-  const world = new World();
+export function worldForAll(options: { hasPages?: boolean } = {}): World {
+  const world = new World(options);
   afterEach(({ task }) => {
     if (task.result?.state === 'fail') tellAll(world);
   });

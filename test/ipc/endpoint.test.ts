@@ -199,7 +199,7 @@ test.each([
   ['append', { ...append('x'), timeoutMs: 1.5 }],
   ['append', { ...append('x'), timeoutMs: 2 ** 31 }],
   ['append', append('\ud800')],
-  ['log', { follow: false, pending: false, since: 0 }],
+  ['log', { follow: false, pending: false, since: -1 }],
   ['log', { follow: false, pending: false, since: 1, afterSlot: 1 }],
   ['restore', { entry: '1', wait: 'saved', timeoutMs: 1, revision: 0 }],
 ])('%s with %j is answered with USAGE and never reaches the peer', async (method, params) => {

@@ -39,9 +39,11 @@ export async function barrier(invocation: Invocation): Promise<number> {
   });
 }
 
-function statusPage({ peer, name, groups }: PeerStatus): string {
+function statusPage({ peer, name, groups, broken = [] }: PeerStatus): string {
   const lines = [`${printableLine(name)}  (${shortPeer(peer)})`];
-  if (groups.length === 0) {
+  for (const { group, message } of broken)
+    lines.push('', `${shortId(group)}  can't be opened: ${printableLine(message)}`);
+  if (groups.length === 0 && broken.length === 0) {
     lines.push('', 'In no log yet. Start one with: synod create TITLE, or join one with: synod join TICKET');
   }
   for (const group of groups) lines.push('', ...groupLines(group));
