@@ -384,7 +384,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'expelled-voter-not-served',
     rule: 'R2: a voter that is no member any more is given the whole log as long as it votes (a stall)',
-    seeds: [353],
+    seeds: [1847, 3274],
     patches: [{ file: 'shared/replica/replica.ts', find: 'if (votes) return null;', replace: '' }],
   },
 ];
