@@ -1,9 +1,10 @@
-// Compiles everything into out/, and the command into out/cli/.
+// Compiles everything into out/, the command into out/cli/, and the window's shell into out/electron/.
 // Plain JavaScript: it runs during `npm ci`, also on a Node that can't strip types.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
+import { buildElectron } from './electron.js';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
@@ -14,12 +15,18 @@ if (status !== 0) process.exit(1);
 // The command in a few files: Node takes longer to find and read libp2p's several hundred than to run them.
 rmSync('out/cli', { recursive: true, force: true });
 const bundle = await rolldown({
-  input: { synod: 'out/src-main/cli/synod.js', demo: 'out/src-main/cli/demo.js' },
+  input: {
+    synod: 'out/src-main/cli/synod.js',
+    demo: 'out/src-main/cli/demo.js',
+    start: 'out/src-main/cli/start.js',
+  },
   platform: 'node',
   external: ['classic-level'], // its addon is found from its own folder
 });
 await bundle.write({ dir: 'out/cli', format: 'esm', chunkFileNames: 'parts/[name]-[hash].js' });
 await bundle.close();
+
+await buildElectron('out/electron');
 
 // Plain files were written, and `npx synod` runs this one by its name.
 const { bin } = JSON.parse(readFileSync('package.json', 'utf8'));

@@ -1,6 +1,6 @@
 import type { PeerService } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
-import { dataDirectory } from './data-directory.ts';
+import { dataDirectory } from '../peer/data-directory.ts';
 import type { Io } from './io.ts';
 import { type Arguments, DURATION_MAX_MS } from './usage.ts';
 

@@ -4,7 +4,7 @@ import type { Io, Write } from './io.ts';
 import { main } from './main.ts';
 
 /** Runs one command in this process and leaves with its exit code. */
-export async function runProcess(): Promise<void> {
+export async function runProcess(argv: readonly string[] = process.argv.slice(2)): Promise<void> {
   const interrupted = new AbortController();
   let signals = 0;
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -34,7 +34,7 @@ export async function runProcess(): Promise<void> {
     signal: interrupted.signal,
     connect,
   };
-  const code = await main(process.argv.slice(2), io);
+  const code = await main(argv, io);
   await Promise.all([out.flushed(), err.flushed()]);
   // Nobody reading to the end, as in "synod log | head", is no failure.
   process.exit(out.broken() ? 0 : code);

@@ -32,6 +32,7 @@ import { Drafts } from './drafts.ts';
 import { storeFailure } from './failures.ts';
 import { GroupHost, type Log } from './group-host.ts';
 import { join, ticketOf } from './joining.ts';
+import { isToken, newToken } from './secret.ts';
 import { createService } from './service.ts';
 import { roleOf } from './status.ts';
 import { command, said } from './writing.ts';
@@ -55,6 +56,10 @@ export interface Peer {
   readonly service: PeerService;
   /** Multiaddrs that this peer listens on, with `/p2p/`. */
   addresses(): readonly string[];
+  /** The secret of this installation's web pages, made at the first call: an open page finds back after a restart. */
+  webToken(): Promise<string>;
+  /** The machine woke up or changed networks: looks for everybody at once. */
+  wake(): void;
   /** Hands leadership over, finishes what is under way, lets go of everything. Safe to call twice. */
   close(): Promise<void>;
   /** Resolves once the peer has ended: with the error that ended it, or undefined after `close`. */
@@ -64,6 +69,8 @@ export interface Peer {
 const VERSION = '0.1.0';
 const ANY_PORT = /\/tcp\/0$/;
 const listenKey = (address: string): string => `listen${address}`;
+
+const WEB_TOKEN = 'web-token';
 
 /** `[slot, [peer …]]`: the members of a group as of that slot, for a newcomer and for a store that loses its log. */
 const metKey = (group: GroupId): string => `met/${group}`;
@@ -133,6 +140,18 @@ class RunningPeer implements Peer {
 
   addresses(): readonly string[] {
     return this.#network?.addresses() ?? [];
+  }
+
+  async webToken(): Promise<string> {
+    const known = this.#local.get(WEB_TOKEN);
+    if (isToken(known)) return known;
+    const token = newToken();
+    await this.#local.set(WEB_TOKEN, token);
+    return token;
+  }
+
+  wake(): void {
+    this.#network?.wake();
   }
 
   async open(): Promise<void> {

@@ -1,4 +1,5 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { PeerId } from '../../shared/base/ids.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { connect } from '../../src-main/cli/client.ts';
-import { run } from '../../src-main/cli/commands/serve.ts';
+import { run, type WebPlace } from '../../src-main/cli/commands/serve.ts';
 import { makeLog } from '../../src-main/cli/log-output.ts';
 import { Arguments } from '../../src-main/cli/usage.ts';
 import type { Peer } from '../../src-main/peer/peer.ts';
@@ -32,11 +33,13 @@ beforeEach(() => {
 
 afterEach(() => rmSync(dir, { recursive: true }));
 
-function start(json: boolean, close: Peer['close'] = async () => {}): Promise<number> {
+function start(json: boolean, close: Peer['close'] = async () => {}, web?: WebPlace): Promise<number> {
   const peer: Peer = {
     service: new FakeService(),
     peer: PEER as PeerId,
     addresses: () => [ADDRESS],
+    webToken: async () => 'x'.repeat(43),
+    wake: () => {},
     close: () => {
       closed += 1;
       return close();
@@ -57,7 +60,7 @@ function start(json: boolean, close: Peer['close'] = async () => {}): Promise<nu
     connect,
   } as const;
   const log = makeLog(io.err, 'info', json);
-  return run(peer, dir, log, { args: new Arguments([], {}), io, json }, 100);
+  return run(peer, dir, log, { args: new Arguments([], {}), io, json }, web, 100);
 }
 
 async function untilReady(): Promise<void> {
@@ -85,6 +88,40 @@ test('for people it says where', async () => {
   expect(out).toContain(ADDRESS);
   stop.abort();
   await running;
+});
+
+test('with --web it says where the window is, and a page can ask there', async () => {
+  const rendererDir = join(dir, 'renderer');
+  mkdirSync(rendererDir);
+  writeFileSync(join(rendererDir, 'index.html'), '<title>Synod</title>');
+  const running = start(true, undefined, { port: 0, rendererDir });
+  await untilReady();
+  const { web } = JSON.parse(out);
+  expect(web).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#token=x{43}$/);
+  expect(await (await fetch(web)).text()).toContain('Synod');
+  stop.abort();
+  expect(await running).toBe(0);
+  await expect(fetch(web)).rejects.toThrow();
+});
+
+test('a window that is not built is one clear error, and the peer is closed again', async () => {
+  const failed = start(true, undefined, { port: 0, rendererDir: join(dir, 'nothing') });
+  await expect(failed).rejects.toMatchObject({
+    code: 'FILE_UNREADABLE',
+    message: expect.stringContaining('The window is not built'),
+  });
+  expect(closed).toBe(1);
+});
+
+test('a taken web port is named', async () => {
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+  const { port } = taken.address() as AddressInfo;
+  writeFileSync(join(dir, 'index.html'), '');
+  const failed = start(true, undefined, { port, rendererDir: dir });
+  await expect(failed).rejects.toMatchObject({ code: 'PORT_IN_USE', message: expect.stringContaining(String(port)) });
+  expect({ closed, endpoint: readdirSync(dir).includes('endpoint.json') }).toEqual({ closed: 1, endpoint: false });
+  taken.close();
 });
 
 test.each([

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { commands } from '../../src-main/cli/commands.ts';
-import { dataDirectory } from '../../src-main/cli/data-directory.ts';
 import { failureOf } from '../../src-main/cli/failure.ts';
 import { parseDuration } from '../../src-main/cli/usage.ts';
+import { dataDirectory } from '../../src-main/peer/data-directory.ts';
 import { FakeService } from '../ipc/fake-service.ts';
 import { synod } from './harness.ts';
 
@@ -57,7 +57,8 @@ describe('what is no command line', () => {
     ['log', '--since', '1', '--after-slot', '1'],
     ['invite', '--role', 'leader'],
     ['invite', '--expires', 'tomorrow'],
-    ['serve', '--web', '80'],
+    ['serve', '--web', 'x'],
+    ['serve', '--web', '65536'],
     ['serve', '--log-level', 'loud'],
     ['verify', 'FILE'],
     ['log', '--dir', ''],

@@ -1,10 +1,13 @@
 import type { Logger } from 'pino';
 import { EXIT } from '../../../shared/ipc/errors.ts';
 import { openEndpoint } from '../../peer/endpoint.ts';
+import { rendererDirectory } from '../../peer/pages.ts';
 import { openPeer, type Peer } from '../../peer/peer.ts';
+import { openWeb, type Web } from '../../peer/web.ts';
 import { directoryOf, type Invocation, jsonLine } from '../command.ts';
 import { failureLine, failureOf } from '../failure.ts';
 import { LOG_LEVELS, makeLog } from '../log-output.ts';
+import { usage } from '../usage.ts';
 
 /** What a stop may take: handing over, the last answers, closing the stores; within the 10 s that are promised. Milliseconds. */
 const STOP_MS = 9_500;
@@ -16,6 +19,8 @@ export async function serve(invocation: Invocation): Promise<number> {
   const dir = directoryOf(invocation);
   const name = args.text('name');
   const listen = args.texts('listen');
+  const port = args.integer('web', 0);
+  if (port !== undefined && port > 65_535) throw usage('--web is a port, from 0 (any) to 65535.');
   const peer = await openPeer({
     dir,
     ...(name === undefined ? {} : { name }),
@@ -25,7 +30,13 @@ export async function serve(invocation: Invocation): Promise<number> {
     staysOn: true,
     log: (logLevel, message, detail) => log[logLevel](detail ?? {}, message),
   });
-  return run(peer, dir, log, invocation);
+  const web = port === undefined ? undefined : { port, rendererDir: rendererDirectory(import.meta.url) };
+  return run(peer, dir, log, invocation, web);
+}
+
+export interface WebPlace {
+  readonly port: number;
+  readonly rendererDir: string;
 }
 
 /** Lets the directory's commands ask the peer, says that it is ready, and stays until something ends it. */
@@ -34,18 +45,22 @@ export async function run(
   dir: string,
   log: Logger,
   { io, json }: Invocation,
+  webPlace?: WebPlace,
   stopMs = STOP_MS,
 ): Promise<number> {
-  let stop = (): Promise<unknown> => peer.close();
+  const doors: { close(): Promise<void> }[] = [];
+  const onProblem = (error: unknown): void => log.error({ err: error }, 'a request met a fault of the program');
+  // First no more questions, then no more peer: whoever asks is told, and not left waiting.
+  const stop = (): Promise<unknown> => Promise.all(doors.map((door) => door.close())).finally(() => peer.close());
   try {
-    const endpoint = await openEndpoint({
-      service: peer.service,
-      dir,
-      onProblem: (error) => log.error({ err: error }, 'a request met a fault of the program'),
-    });
-    // First no more questions, then no more peer: whoever asks is told, and not left waiting.
-    stop = () => endpoint.close().finally(() => peer.close());
-    await io.out(json ? jsonLine(readyEvent(peer)) : readyPage(peer, dir));
+    const { service } = peer;
+    let web: Web | null = null;
+    if (webPlace !== undefined) {
+      web = await openWeb({ ...webPlace, service, token: await peer.webToken(), onProblem });
+      doors.push(web);
+    }
+    doors.push(await openEndpoint({ service, dir, onProblem }));
+    await io.out(json ? jsonLine(readyEvent(peer, web)) : readyPage(peer, dir, web));
     const fatal = await Promise.race([interrupted(io.signal), peer.closed]);
     if (fatal === undefined) return EXIT.done;
     const failure = failureOf(fatal);
@@ -56,15 +71,16 @@ export async function run(
   }
 }
 
-const readyEvent = (peer: Peer): object => ({
+const readyEvent = (peer: Peer, web: Web | null): object => ({
   event: 'ready',
   peer: peer.peer,
   addresses: peer.addresses(),
-  web: null,
+  web: web?.url ?? null,
 });
 
-function readyPage(peer: Peer, dir: string): string {
+function readyPage(peer: Peer, dir: string, web: Web | null): string {
   const lines = [`Running for ${dir} as ${peer.peer}`, ...peer.addresses().map((address) => `  listens on ${address}`)];
+  if (web !== null) lines.push(`Its window, for browsers on this machine: ${web.url}`);
   return `${lines.join('\n')}\nCtrl+C stops it.\n`;
 }
 

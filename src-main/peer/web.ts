@@ -1,0 +1,149 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
+import type { PeerService } from '../../shared/ipc/contract.ts';
+import { PeerError } from '../../shared/ipc/errors.ts';
+import { MESSAGE_BYTES_MAX, PROTOCOL } from '../../shared/ipc/messages.ts';
+import { Connection } from './connection.ts';
+import { pageHeaders, readPages } from './pages.ts';
+import { sameSecret } from './secret.ts';
+import { WebSocketWire } from './websocket-wire.ts';
+
+/** Pages and their files at once. */
+const CONNECTIONS_MAX = 256;
+/** A page can set no header on its socket, so it offers its token as a second subprotocol. */
+const TOKEN_PREFIX = 'token.';
+const PEER_PATH = '/peer';
+
+export interface WebOptions {
+  readonly service: PeerService;
+  /** On 127.0.0.1; 0 for any that is free. */
+  readonly port: number;
+  /** Where the built window lies. */
+  readonly rendererDir: string;
+  /** What a page has to know before it may ask anything. */
+  readonly token: string;
+  /** Told of what is a fault of this program, for the log. */
+  readonly onProblem?: (error: unknown) => void;
+}
+
+export interface Web {
+  readonly port: number;
+  /** With the token behind the `#`, which browsers send to nobody. */
+  readonly url: string;
+  /** Pages that are connected now. */
+  readonly connections: number;
+  /** Fails what is under way with STOPPING, hangs up. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves the window to this machine's browsers.
+ * @throws PeerError FILE_UNREADABLE, PORT_IN_USE, BAD_ADDRESS
+ */
+export async function openWeb(options: WebOptions): Promise<Web> {
+  const { service, token } = options;
+  const onProblem = options.onProblem ?? (() => {});
+  const pages = await readPages(options.rendererDir);
+  const connections = new Set<Connection>();
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: MESSAGE_BYTES_MAX,
+    perMessageDeflate: false,
+    handleProtocols: () => PROTOCOL,
+  });
+
+  const server = createServer({ headersTimeout: 5_000, requestTimeout: 5_000 });
+  server.maxConnections = CONNECTIONS_MAX;
+  await listen(server, options.port);
+  const { port } = server.address() as AddressInfo;
+  // Only these two names: another one that leads here belongs to somebody's page, which must not speak as one of ours.
+  const hosts = ['127.0.0.1', 'localhost'].map((name) => new URL(`http://${name}:${port}`).host);
+  const connect = ["'self'", ...hosts.map((host) => `ws://${host}`)];
+
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    const page = pages.get((request.url ?? '').replace(/\?.*$/s, ''));
+    if (!hosts.includes(request.headers.host ?? '')) refuse(response, 403);
+    else if (request.method !== 'GET' && request.method !== 'HEAD') refuse(response, 405, { allow: 'GET, HEAD' });
+    else if (page === undefined) refuse(response, 404);
+    else {
+      response.writeHead(200, { ...pageHeaders(page, connect), 'content-length': page.body.length });
+      response.end(request.method === 'HEAD' ? undefined : page.body);
+    }
+  });
+
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on('error', () => socket.destroy());
+    const refusal = refusalOf(request, hosts, token);
+    if (refusal !== null) {
+      socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+      return;
+    }
+    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      const connection = new Connection(new WebSocketWire(webSocket, socket as Socket), service, onProblem);
+      connections.add(connection);
+      webSocket.once('close', () => connections.delete(connection));
+    });
+  });
+
+  return {
+    port,
+    url: `http://127.0.0.1:${port}/#token=${token}`,
+    get connections() {
+      return connections.size;
+    },
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      await Promise.all([...connections].map((connection) => connection.stop()));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+function refuse(response: ServerResponse, status: number, headers: Record<string, string> = {}): void {
+  response.writeHead(status, { ...headers, 'x-content-type-options': 'nosniff', connection: 'close' }).end();
+}
+
+/** The status line that turns a page of somebody else's away, or null. */
+function refusalOf(request: IncomingMessage, hosts: readonly string[], token: string): string | null {
+  const { host = '', origin } = request.headers;
+  if (!hosts.includes(host)) return '403 Forbidden';
+  if (origin !== `http://${host}`) return '403 Forbidden';
+  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
+  const given = offered.find((name) => name.startsWith(TOKEN_PREFIX)) ?? '';
+  if (!sameSecret(given, TOKEN_PREFIX + token)) return '401 Unauthorized';
+  if (request.url !== PEER_PATH || request.method !== 'GET') return '404 Not Found';
+  return offered.includes(PROTOCOL) ? null : '426 Upgrade Required';
+}
+
+async function listen(server: Server, port: number): Promise<void> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: '127.0.0.1', port }, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const options = { cause: error };
+    if (code === 'EADDRINUSE') {
+      throw new PeerError(
+        'PORT_IN_USE',
+        `Port ${port} of 127.0.0.1 is taken. Name another one, or 0 for any.`,
+        options,
+      );
+    }
+    if (code === 'EACCES') {
+      throw new PeerError(
+        'BAD_ADDRESS',
+        `This user may not open port ${port}. Name one from 1024, or 0 for any.`,
+        options,
+      );
+    }
+    throw error;
+  }
+}

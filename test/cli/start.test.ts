@@ -1,0 +1,57 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+const entry = fileURLToPath(new URL('../../src-main/cli/start.ts', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
+let place: string;
+
+beforeEach(() => {
+  place = mkdtempSync(join(tmpdir(), 'synod-start-'));
+});
+
+afterEach(() => rmSync(place, { recursive: true }));
+
+function start(env: Record<string, string>, ...args: string[]) {
+  const { DISPLAY: _, WAYLAND_DISPLAY: __, ELECTRON_OVERRIDE_DIST_PATH: ___, ...rest } = process.env;
+  const { status, stdout, stderr } = spawnSync(process.execPath, [entry, ...args], {
+    env: { ...rest, ...env },
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  return { status, out: stdout, err: stderr };
+}
+
+test.runIf(process.platform === 'linux')('without a display it says so in a line, and serves', () => {
+  // The help shows what is run without running it.
+  const { status, out, err } = start({}, '--help');
+  expect({ status, err }).toEqual({
+    status: 0,
+    err: 'There is no display, so here is the same app for a browser on this machine.\n',
+  });
+  expect(out).toContain('synod serve');
+});
+
+test('without Electron’s program it says so in a line, serves, and fetches nothing', () => {
+  const dist = join(root, 'node_modules/electron/dist');
+  const before = existsSync(dist);
+  const { status, out, err } = start({ DISPLAY: ':0', ELECTRON_OVERRIDE_DIST_PATH: place }, '--help');
+  expect({ status, err }).toEqual({
+    status: 0,
+    err: 'Electron’s program is not on this machine, so here is the same app for a browser on this machine.\n',
+  });
+  expect(out).toContain('synod serve');
+  expect(existsSync(dist)).toBe(before);
+});
+
+test.skipIf(process.platform === 'win32')('with both it opens the window, with its options and its exit code', () => {
+  const program = join(place, 'electron');
+  writeFileSync(program, '#!/bin/sh\necho "$@" "[$ELECTRON_RUN_AS_NODE]"\nexit 3\n');
+  chmodSync(program, 0o755);
+  const env = { DISPLAY: ':0', ELECTRON_OVERRIDE_DIST_PATH: place, ELECTRON_RUN_AS_NODE: '1' };
+  const { status, out, err } = start(env, '--dir', 'data');
+  expect({ status, out, err }).toEqual({ status: 3, out: `${root.replace(/\/$/, '')} --dir data []\n`, err: '' });
+});
