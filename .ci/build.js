@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
+import { build as viteBuild } from 'vite';
 import { buildElectron } from './electron.js';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
@@ -27,6 +28,9 @@ await bundle.write({ dir: 'out/cli', format: 'esm', chunkFileNames: 'parts/[name
 await bundle.close();
 
 await buildElectron('out/electron');
+
+// The page, for the window and for a browser.
+await viteBuild({ configFile: 'src-renderer/vite.config.ts', logLevel: 'warn' });
 
 // Plain files were written, and `npx synod` runs this one by its name.
 const { bin } = JSON.parse(readFileSync('package.json', 'utf8'));

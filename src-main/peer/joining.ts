@@ -14,6 +14,9 @@ const STEPS: Partial<Record<JoinCode, JoinStep>> = {
   WAITING: 'WAITING_FOR_GROUP',
 };
 
+/** How often it is looked whether the log has arrived meanwhile. Milliseconds. */
+const LOOK_MS = 200;
+
 const FINAL: Partial<Record<JoinCode, ErrorCode>> = {
   TICKET_EXPIRED: 'INVITATION_EXPIRED',
   INVITATION_REVOKED: 'INVITATION_EXPIRED',
@@ -46,6 +49,8 @@ export async function* join(
     readonly name: string;
     /** Of the store that a former member still has. */
     readonly incarnation: Incarnation | null;
+    /** This machine was let in before, and its log says so by now. Null while it does not. */
+    readonly isIn: () => JoinEvent | null;
     /** Makes the store and opens it. */
     readonly admit: (joined: Joined, incarnation: Incarnation) => Promise<void>;
   },
@@ -57,12 +62,13 @@ export async function* join(
 
   const outcomes: JoinOutcome[] = [];
   let wake = (): void => {};
+  const enough = new AbortController();
   const joining = joinGroup({
     network: around.network,
     ticket,
     incarnation,
     name: around.name,
-    signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+    signal: AbortSignal.any([signal, enough.signal, AbortSignal.timeout(timeoutMs)]),
     onOutcome: (outcome) => {
       outcomes.push(outcome);
       wake();
@@ -88,8 +94,21 @@ export async function* join(
       continue;
     }
     if (joined !== null || failure !== null) break;
+    // Asked again right after it was let in: the door is shut by then, and the log on its way.
+    const before = around.isIn();
+    if (before !== null) {
+      enough.abort();
+      await ended;
+      await around.local.removePendingJoin(ticket.group);
+      yield before;
+      return;
+    }
     await new Promise<void>((resolve) => {
-      wake = resolve;
+      const timer = setTimeout(resolve, LOOK_MS);
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
     });
   }
   await ended;

@@ -95,7 +95,11 @@ export async function openPeer(options: PeerOptions): Promise<Peer> {
 }
 
 async function* joinedBefore(host: GroupHost, self: PeerId): AsyncGenerator<JoinEvent> {
-  yield { kind: 'joined', group: host.group, title: host.replica.reader.title() ?? '', role: roleOf(host, self) };
+  yield joinedEvent(host, self);
+}
+
+function joinedEvent(host: GroupHost, self: PeerId): JoinEvent {
+  return { kind: 'joined', group: host.group, title: host.replica.reader.title() ?? '', role: roleOf(host, self) };
 }
 
 function namedFailure(error: unknown): unknown {
@@ -456,10 +460,11 @@ class RunningPeer implements Peer {
   #join(text: string, timeoutMs: number, signal: AbortSignal): AsyncIterable<JoinEvent> {
     const ticket = ticketOf(text);
     const host = this.#hosts.get(ticket.group);
+    const usedHere = (of: GroupHost): boolean =>
+      of.replica.reader.invitation(signerFromSeed(ticket.seed).publicKey)?.usedBy === this.peer;
     if (host && host.replica.reader.member(this.peer)?.expelledSlot === null) {
-      const invitation = host.replica.reader.invitation(signerFromSeed(ticket.seed).publicKey);
       // The same joiner's repeat is harmless: an interrupted join can be asked for again.
-      if (invitation?.usedBy === this.peer) return joinedBefore(host, this.peer);
+      if (usedHere(host)) return joinedBefore(host, this.peer);
       throw new PeerError('ALREADY_MEMBER', `This machine is in ${ticket.title || 'that group'} already.`);
     }
     return join(text, timeoutMs, signal, {
@@ -467,6 +472,11 @@ class RunningPeer implements Peer {
       local: this.#local,
       name: this.#name,
       incarnation: host?.replica.incarnation ?? null,
+      isIn: () => {
+        const now = this.#hosts.get(ticket.group);
+        if (!now?.isOpen || now.replica.reader.member(this.peer)?.expelledSlot !== null) return null;
+        return usedHere(now) ? joinedEvent(now, this.peer) : null;
+      },
       admit: async (joined, incarnation) => {
         for (const { peer, addresses } of joined.members) await this.#local.rememberAddresses(peer, addresses);
         // Until the log itself is here, those who were named are whom it comes from.

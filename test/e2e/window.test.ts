@@ -63,7 +63,9 @@ describe('three windows on one log', () => {
     await write(page, 'before');
     await untilShown(page, 'before');
     await Promise.all([ben.stop(), cy.stop()]);
-    await page.getByText('waiting for 1 more').first().waitFor();
+    await standing(page)
+      .getByRole('button', { name: /waiting for 1 more/ })
+      .waitFor();
     await write(page, 'while alone');
     await page.getByText('not agreed yet', { exact: true }).waitFor();
     await page.getByText('while alone').waitFor();
@@ -82,7 +84,7 @@ describe('three windows on one log', () => {
     await Promise.all([ben.start(), cy.start()]);
     await untilShown(page, 'while alone');
     expect(await texts(page)).toEqual(['before', 'while alone']);
-    expect(await page.getByText('not agreed yet', { exact: true }).count()).toBe(0);
+    await until('nothing waits', async () => (await page.getByText('not agreed yet', { exact: true }).count()) === 0);
   });
 
   test('edits and removals are seen by the others; a page that is loaded anew in the middle has it all, and its draft', async () => {
@@ -142,5 +144,5 @@ test('from nothing to two in one log, through the windows alone', async () => {
     'both are here',
     ({ members }) => members.length === 2 && members.every((member) => member.connected),
   );
-  await mine.getByText('2 of 2 here · all agreed').waitFor();
+  await mine.getByRole('button', { name: '2 of 2 here · all agreed' }).waitFor();
 });

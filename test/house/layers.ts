@@ -72,6 +72,8 @@ export const entryPoints: readonly string[] = [
   'src-main/cli/start.ts',
   'src-main/preload/preload.ts',
   'src-main/shell/main.ts',
+  'src-renderer/main.ts',
+  'src-renderer/vite.config.ts',
   'test/bench/bench.ts',
   'test/run.ts',
   'test/sim/run.ts',

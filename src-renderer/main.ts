@@ -1,0 +1,17 @@
+import { mount } from 'svelte';
+import './styles/tokens.css';
+import './styles/base.css';
+import { chooseWire } from './carrier/choose.ts';
+import { PeerState } from './state/peer.svelte.ts';
+import App from './views/App.svelte';
+import NoKey from './views/NoKey.svelte';
+
+const target = document.getElementById('app')!;
+const open = chooseWire();
+if (open === null) {
+  mount(NoKey, { target });
+} else {
+  const peer = new PeerState(open);
+  mount(App, { target, props: { peer } });
+  peer.start();
+}

@@ -1,0 +1,251 @@
+import type {
+  CommittedLine,
+  GroupStatus,
+  LogLine,
+  PeerService,
+  PendingLine,
+  RefusedLine,
+  WatchEvent,
+} from '../../shared/ipc/contract.ts';
+import { Draft } from './draft.svelte.ts';
+import { isCancelled, isLost, wordsOf } from './failure.ts';
+import { notices } from './notices.svelte.ts';
+import { PAGE_SIZE, PageCache } from './pages.ts';
+import { Sending } from './sending.ts';
+
+/** Pages kept of each log: far more than a screen, far less than a log. */
+const PAGES_MAX = 24;
+/** A page that could not be read is tried again after this. Milliseconds. */
+const AGAIN_MS = 2_000;
+/** How long a request may take that only needs this machine. Milliseconds. */
+const LOCAL_MS = 20_000;
+
+/** An entry that is being edited in the place where one writes. */
+export interface Editing {
+  readonly id: string;
+  readonly position: number | null;
+  readonly before: string;
+  readonly draft: Draft;
+}
+
+/** One log as this window shows it: only the entries around what is on the screen, and all that is this person's own. */
+export class LogState {
+  readonly group: string;
+  readonly #service: () => PeerService | null;
+  readonly #cache = new PageCache<CommittedLine>(PAGES_MAX, isSameLine);
+  /** Counts what came into the cache, so that what reads from it is drawn again. */
+  #version = $state(0);
+  #shown = { from: 1, to: 0 };
+  #ending = new AbortController();
+
+  status = $state.raw<GroupStatus | null>(null);
+  positions = $state(0);
+  pendingCount = $state(0);
+  pending = $state.raw<readonly PendingLine[]>([]);
+  refused = $state.raw<readonly RefusedLine[]>([]);
+  /** The entry that the keyboard is on; null: the last one. */
+  active = $state<number | null>(null);
+  /** Where somebody asked to be brought; another object each time. */
+  target = $state.raw<{ readonly position: number } | null>(null);
+  editing = $state.raw<Editing | null>(null);
+  isSending = $state(false);
+  #onItsWay = '';
+  #isNextWanted = false;
+  readonly draft: Draft;
+  readonly #sending = new Sending();
+
+  constructor(service: () => PeerService | null, group: string) {
+    this.#service = service;
+    this.group = group;
+    this.draft = new Draft(service, group, 'new');
+  }
+
+  get canWrite(): boolean {
+    return this.status === null || this.status.rights !== 'reader';
+  }
+
+  /** Undefined while it is being read. */
+  line(position: number): CommittedLine | undefined {
+    this.#version;
+    return this.#cache.line(position);
+  }
+
+  /** Another connection: whatever was known may have changed. */
+  attach(): void {
+    this.#ending.abort();
+    this.#ending = new AbortController();
+    this.#cache.changed(this.positions, null);
+    void this.draft.load();
+    void this.draft.save();
+    void this.editing?.draft.save();
+    this.#version += 1;
+  }
+
+  detach(): void {
+    this.#ending.abort();
+  }
+
+  take(event: Exclude<WatchEvent, { kind: 'status' | 'gone' }>): void {
+    if (event.kind === 'log') {
+      this.#cache.changed(event.positions, event.changed);
+      this.positions = event.positions;
+      this.#version += 1;
+      this.#readWanted();
+    } else if (event.kind === 'pending') {
+      this.pendingCount = event.count;
+      this.pending = event.lines;
+    } else {
+      this.refused = event.lines;
+    }
+  }
+
+  /** These positions are on the screen, or nearly. */
+  show(from: number, to: number): void {
+    this.#shown = { from, to };
+    this.#readWanted();
+  }
+
+  jump(position: number): void {
+    const within = Math.max(1, Math.min(position, this.positions));
+    this.active = within;
+    this.target = { position: within };
+  }
+
+  #readWanted(): void {
+    const service = this.#service();
+    if (!service) return;
+    for (const page of this.#cache.wanted(this.#shown.from, this.#shown.to)) void this.#read(service, page);
+  }
+
+  async #read(service: PeerService, page: number): Promise<void> {
+    const { signal } = this.#ending;
+    this.#cache.begin(page);
+    const lines: CommittedLine[] = [];
+    const common = { group: this.group, limit: PAGE_SIZE, follow: false, pending: false, marks: true };
+    const after = page === 0 ? { afterSlot: 0 } : { since: page * PAGE_SIZE };
+    try {
+      for await (const line of service.log({ ...common, ...after }, signal)) {
+        if (line.status === 'committed') lines.push(line);
+      }
+      this.#cache.put(page, lines);
+      this.#version += 1;
+      // The log may have grown while this was read.
+      this.#readWanted();
+    } catch (error) {
+      this.#cache.failed(page);
+      if (!isCancelled(error) && !isLost(error)) setTimeout(() => this.#readWanted(), AGAIN_MS);
+    }
+  }
+
+  // Writing
+
+  /** Sends what stands in the composer. The text stays there until the peer has it on its disk. */
+  async send(): Promise<void> {
+    const { editing } = this;
+    const draft = editing?.draft ?? this.draft;
+    const text = draft.text.toWellFormed();
+    if (text.trim() === '') return;
+    if (this.isSending) {
+      // Pressed again while the one before is on its way to the disk: it goes next.
+      if (text !== this.#onItsWay) this.#isNextWanted = true;
+      return;
+    }
+    if (editing && text === editing.before) return this.stopEditing();
+    this.isSending = true;
+    this.#onItsWay = text;
+    const isWritten = await this.#ask((service, common) =>
+      editing
+        ? service.edit({ ...common, entry: editing.id, text }, this.#own())
+        : service.append({ ...common, text, key: this.#sending.keyOf(text) }, this.#own()),
+    );
+    this.isSending = false;
+    if (!isWritten) {
+      this.#isNextWanted = false;
+      return;
+    }
+    if (editing) this.stopEditing();
+    else {
+      this.#sending.done();
+      // What was typed while it was on its way stays.
+      if (draft.text.toWellFormed() === text) draft.clear();
+    }
+    if (!this.#isNextWanted) return;
+    this.#isNextWanted = false;
+    await this.send();
+  }
+
+  startEditing(line: LogLine): void {
+    const before = line.text;
+    if (before === null || !this.canWrite) return;
+    const draft = new Draft(this.#service, this.group, line.id);
+    void draft.load(before);
+    this.editing = { id: line.id, position: line.position, before, draft };
+  }
+
+  stopEditing(): void {
+    this.editing?.draft.clear();
+    this.editing = null;
+  }
+
+  remove(line: LogLine): Promise<boolean> {
+    return this.#ask((service, common) => service.remove({ ...common, entry: line.id }, this.#own()));
+  }
+
+  restore(line: LogLine, revision?: number): Promise<boolean> {
+    const which = revision === undefined ? {} : { revision };
+    return this.#ask((service, common) => service.restore({ ...common, entry: line.id, ...which }, this.#own()));
+  }
+
+  async postAsNew({ key, text }: RefusedLine): Promise<void> {
+    if (text === null) return;
+    // The same refused line is posted once, however often the button is pressed.
+    const isPosted = await this.#ask((service, common) =>
+      service.append({ ...common, text, key: `again-${key}` }, this.#own()),
+    );
+    if (isPosted) await this.dismiss(key);
+  }
+
+  dismiss(key: string): Promise<boolean> {
+    return this.#ask((service, { group }) => service.dismiss({ group, key }, this.#own()));
+  }
+
+  /** Asks the peer for something that this machine alone can do, and says what went wrong. */
+  async #ask(
+    ask: (
+      service: PeerService,
+      common: { readonly group: string; readonly wait: 'saved'; readonly timeoutMs: number },
+    ) => Promise<unknown>,
+  ): Promise<boolean> {
+    const service = this.#service();
+    if (!service) {
+      notices.say(
+        'Not connected to Synod on this machine. Your text is kept here; send it when the connection is back.',
+        'wrong',
+      );
+      return false;
+    }
+    try {
+      await ask(service, { group: this.group, wait: 'saved', timeoutMs: LOCAL_MS });
+      return true;
+    } catch (error) {
+      notices.say(wordsOf(error), 'wrong');
+      return false;
+    }
+  }
+
+  #own(): AbortSignal {
+    return this.#ending.signal;
+  }
+}
+
+function isSameLine(a: CommittedLine, b: CommittedLine): boolean {
+  return (
+    a.id === b.id &&
+    a.revision === b.revision &&
+    a.removed === b.removed &&
+    a.text === b.text &&
+    a.name === b.name &&
+    a.clock === b.clock &&
+    a.overlap === b.overlap
+  );
+}

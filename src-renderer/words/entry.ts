@@ -1,0 +1,56 @@
+import type { CommittedLine, PendingLine } from '../../shared/ipc/contract.ts';
+import { thin } from './numbers.ts';
+import { clock, dayKey, moment } from './times.ts';
+
+/** From here on it is worth saying that an entry was written long before it got its place. Milliseconds. */
+const AWAY_MS = 5 * 60_000;
+
+/** The time beside an entry, and what else is to be said about it. */
+export interface Timing {
+  readonly shown: string;
+  /** "written 14:01", for what was written away from the group. */
+  readonly written: string | null;
+  /** The whole story, for who asks. */
+  readonly story: string;
+}
+
+export function timing(line: CommittedLine, zone?: string): Timing {
+  const [time, placed] = [Date.parse(line.time), Date.parse(line.placed)];
+  const place = `Place ${thin(line.position)}, agreed at ${moment(line.placed, Date.now(), zone)}.`;
+  const shown = clock(line.time, zone);
+  // A clock that is wrong says nothing about where somebody was.
+  if (line.clock || Number.isNaN(time) || placed - time < AWAY_MS) return { shown, written: null, story: place };
+  const isSameDay = dayKey(line.time, zone) === dayKey(line.placed, zone);
+  const at = isSameDay ? shown : moment(line.time, placed, zone);
+  return {
+    shown: clock(line.placed, zone),
+    written: `written ${at}`,
+    story: `Written at ${at} while away; placed at ${moment(line.placed, Date.now(), zone)}. Place ${thin(line.position)}.`,
+  };
+}
+
+const YEAR_MS = 365.25 * 24 * 3_600_000;
+const units: readonly (readonly [ms: number, one: string, many: string])[] = [
+  [YEAR_MS, 'a year', 'years'],
+  [YEAR_MS / 12, 'a month', 'months'],
+  [24 * 3_600_000, 'a day', 'days'],
+  [3_600_000, 'an hour', 'hours'],
+  [60_000, 'a minute', 'minutes'],
+];
+
+/** "Ben's clock is about a year behind. The order isn't affected." */
+export function clockWords(line: CommittedLine): string | null {
+  if (!line.clock) return null;
+  const off = Math.abs(Date.parse(line.placed) - Date.parse(line.time));
+  const [ms, one, many] = units.find(([each]) => off >= each * 0.9) ?? units[4]!;
+  const count = Math.round(off / ms);
+  return `${line.name}'s clock is about ${count <= 1 ? one : `${thin(count)} ${many}`} ${line.clock}. The order isn't affected.`;
+}
+
+/** What stands beside an entry that has no place yet. */
+export function pendingWords(line: PendingLine): string {
+  if (line.whyCode === 'ALONE') return 'saved here';
+  if (line.whyCode === 'ON_ITS_WAY' || line.whyCode === 'NO_LEADER') return 'on its way';
+  if (line.whyCode === 'UPDATE_NEEDED') return 'update needed';
+  return 'waiting';
+}

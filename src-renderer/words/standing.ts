@@ -1,0 +1,61 @@
+import type { GroupStatus } from '../../shared/ipc/contract.ts';
+import type { WhyCode } from '../../shared/ipc/errors.ts';
+import { spelled, thin } from './numbers.ts';
+
+export type Tone = 'well' | 'waiting' | 'wrong';
+
+/** How a group stands, as the one sentence at the top. */
+export interface Standing {
+  readonly sentence: string;
+  readonly tone: Tone;
+  /** Something is in the way, and the peer can say what. */
+  readonly hasReason: boolean;
+}
+
+type Quorum = GroupStatus['quorum'];
+
+/** How many voters are needed to go on whatever happens: to agree, and to choose who leads. */
+export const needed = ({ phase1, phase2 }: Quorum): number => Math.max(phase1, phase2);
+
+/** How many voters must come back before the group can agree. */
+export const missing = (quorum: Quorum): number => Math.max(0, needed(quorum) - quorum.reachable);
+
+const reasons: Partial<Record<WhyCode, readonly [words: string, tone: Tone]>> = {
+  NO_LEADER: ['choosing who leads', 'waiting'],
+  CATCHING_UP: ['fetching the log', 'waiting'],
+  WAITING_FOR_ADMISSION: ['waiting to be let in', 'waiting'],
+  UPDATE_NEEDED: ['update needed', 'waiting'],
+  DISK_FULL: ['the disk is full', 'wrong'],
+  DISK_FAILED: ['the disk refused to save', 'wrong'],
+  DAMAGED: ['this copy is damaged', 'wrong'],
+  COPIED: ['another copy of this runs elsewhere', 'wrong'],
+  STATE_MISMATCH: ['this copy differs and stopped', 'wrong'],
+  REMOVED: ['no longer a member', 'wrong'],
+};
+
+export function standing(status: GroupStatus): Standing {
+  const here = status.members.filter((member) => member.connected).length;
+  const ofAll = `${thin(here)} of ${thin(status.members.length)} here`;
+  if (status.whyCode === null || status.whyCode === 'ON_ITS_WAY') {
+    const rest = status.pending === 0 ? 'all agreed' : `${thin(status.pending)} on the way`;
+    return { sentence: `${ofAll} · ${rest}`, tone: 'well', hasReason: false };
+  }
+  const known = reasons[status.whyCode];
+  if (known) return { sentence: known[0], tone: known[1], hasReason: true };
+  const more = missing(status.quorum);
+  const sentence = more === 0 ? `${ofAll} · waiting` : `waiting for ${thin(more)} more`;
+  return { sentence, tone: 'waiting', hasReason: true };
+}
+
+/** What the group can lose now and still go on. */
+export function survival({ quorum }: Pick<GroupStatus, 'quorum'>): string {
+  const spare = quorum.reachable - needed(quorum);
+  if (spare < 0) return `can't agree until ${spelled(-spare)} more ${-spare === 1 ? 'is' : 'are'} back`;
+  if (quorum.voters === 1) return 'one machine decides; without it nothing is agreed';
+  if (spare === 0) {
+    return quorum.reachable === 2
+      ? 'needs both machines that decide'
+      : `needs all ${spelled(quorum.reachable)} that are here`;
+  }
+  return `survives ${spelled(spare)} ${spare === 1 ? 'machine' : 'machines'} away`;
+}

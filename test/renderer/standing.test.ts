@@ -1,0 +1,76 @@
+import { describe, expect, test } from 'vitest';
+import type { GroupStatus, MemberStatus } from '../../shared/ipc/contract.ts';
+import { memberWords } from '../../src-renderer/words/people.ts';
+import { standing, survival } from '../../src-renderer/words/standing.ts';
+
+const member = (name: string, more: Partial<MemberStatus> = {}): MemberStatus => ({
+  peer: name,
+  name,
+  role: 'voter',
+  rights: 'writer',
+  connected: true,
+  chosen: 100,
+  rttMs: null,
+  lastSeen: null,
+  ...more,
+});
+
+const status = (more: Partial<GroupStatus> = {}): GroupStatus => ({
+  group: 'g',
+  title: 'Ward 3',
+  role: 'voter',
+  rights: 'writer',
+  leader: 'Ana',
+  ballot: [1, 'Ana', 'i'],
+  chosen: 100,
+  applied: 100,
+  positions: 57,
+  digest: '',
+  state: '',
+  pending: 0,
+  canCommit: true,
+  why: null,
+  whyCode: null,
+  quorum: { phase1: 2, phase2: 2, voters: 3, reachable: 3 },
+  members: [member('Ana'), member('Ben'), member('NAS')],
+  ...more,
+});
+
+describe('the sentence at the top', () => {
+  test.each<[string, Partial<GroupStatus>]>([
+    ['3 of 3 here · all agreed', {}],
+    ['3 of 3 here · 2 on the way', { pending: 2 }],
+    ['waiting for 1 more', { whyCode: 'ALONE', quorum: { phase1: 2, phase2: 2, voters: 3, reachable: 1 } }],
+    ['waiting for 2 more', { whyCode: 'NO_QUORUM', quorum: { phase1: 3, phase2: 2, voters: 4, reachable: 1 } }],
+    ['choosing who leads', { whyCode: 'NO_LEADER' }],
+    ['update needed', { whyCode: 'UPDATE_NEEDED' }],
+    ['this copy is damaged', { whyCode: 'DAMAGED' }],
+  ])('%s', (sentence, more) => {
+    expect(standing(status(more)).sentence).toBe(sentence);
+  });
+
+  test('has a reason to show exactly when something is in the way', () => {
+    expect(standing(status()).hasReason).toBe(false);
+    expect(standing(status({ whyCode: 'ALONE' })).hasReason).toBe(true);
+  });
+});
+
+describe('what the group survives', () => {
+  test.each<[string, GroupStatus['quorum']]>([
+    ['survives one machine away', { phase1: 2, phase2: 2, voters: 3, reachable: 3 }],
+    ['survives two machines away', { phase1: 3, phase2: 3, voters: 5, reachable: 5 }],
+    ['needs both machines that decide', { phase1: 2, phase2: 2, voters: 2, reachable: 2 }],
+    ['needs all three that are here', { phase1: 3, phase2: 2, voters: 4, reachable: 3 }],
+    ["can't agree until one more is back", { phase1: 2, phase2: 2, voters: 3, reachable: 1 }],
+    ['one machine decides; without it nothing is agreed', { phase1: 1, phase2: 1, voters: 1, reachable: 1 }],
+  ])('%s', (words, quorum) => {
+    expect(survival({ quorum })).toBe(words);
+  });
+});
+
+test('a member says who leads, who is away and who is behind', () => {
+  const ben = member('Ben', { connected: false, chosen: 88, role: 'learner' });
+  const group = status({ members: [member('Ana'), ben] });
+  expect(memberWords(group.members[0]!, group)).toBe('leads');
+  expect(memberWords(ben, group)).toBe('reads along · not seen yet · 12 behind');
+});
