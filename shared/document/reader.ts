@@ -76,8 +76,10 @@ export class DocumentReader {
     return position && this.#must(entryPlace(position));
   }
 
+  /** Undefined after the last position. @throws MissingRecordError where a position that is taken has no entry */
   entryAt(position: Position): EntryRecord | undefined {
-    return this.#get(entryPlace(position));
+    const entry = this.#get(entryPlace(position));
+    return entry ?? (position <= this.positions() ? this.#must(entryPlace(position)) : undefined);
   }
 
   revision(id: EntryId, number: number): RevisionRecord | undefined {

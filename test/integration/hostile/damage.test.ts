@@ -613,14 +613,18 @@ test(
       await cy.serve();
       expect((await cy.status()).whyCode).toBe('DAMAGED');
     }
+    let seen = '';
     await until(async () => {
       // While the store is opened again a log may end in the middle, and says so.
       const read = await cy.texts().catch((error: { code?: string }) => {
         if (error.code !== 'BUSY' && error.code !== 'DAMAGED') throw error;
+        seen = String(error);
         return [];
       });
       return read.length === (await ana.texts()).length;
-    }, 'the same entries');
+    }, 'the same entries').catch(async (error: Error) => {
+      throw new Error(`${error.message} ${seen} ${JSON.stringify(await cy.status())} ${cy.stderr.slice(-4_000)}`);
+    });
   },
   PATIENCE_MS * 3,
 );
