@@ -11,7 +11,11 @@ const agreed = (page: Page) => page.locator('[data-entries] article');
 
 async function write(page: Page, text: string): Promise<void> {
   await field(page).fill(text);
-  await field(page).press('Control+Enter');
+  // What could not be sent stays in the field, with the reason; sent again it is the same entry.
+  await until(`${text} is taken: ${await page.getByRole('status').allInnerTexts()}`, async () => {
+    await field(page).press('Control+Enter');
+    return (await field(page).inputValue()) === '';
+  });
 }
 
 /** The agreed entries that are shown, in their order. */
