@@ -46,8 +46,6 @@ export default defineConfig({
           maxWorkers: 1,
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: 'test/e2e/setup.ts',
-          // A journey did not end once in some twenty runs, and it is not known yet why: a second try until it is.
-          retry: 1,
           testTimeout: 180_000,
           hookTimeout: 120_000,
         },

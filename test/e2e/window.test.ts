@@ -10,7 +10,11 @@ const field = (page: Page) => page.getByRole('textbox', { name: 'Write an entry'
 const agreed = (page: Page) => page.locator('[data-entries] article');
 
 async function write(page: Page, text: string): Promise<void> {
-  await field(page).fill(text);
+  // Where a dialog has just closed, the focus moves once more, and what is typed in that moment goes nowhere.
+  await until(`${text} stands in the field`, async () => {
+    await field(page).fill(text);
+    return (await field(page).inputValue()) === text;
+  });
   // What could not be sent stays in the field, with the reason; sent again it is the same entry.
   await until(`${text} is taken: ${await page.getByRole('status').allInnerTexts()}`, async () => {
     await field(page).press('Control+Enter');
