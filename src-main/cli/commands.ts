@@ -44,7 +44,7 @@ export const commands: Readonly<Record<string, Command>> = {
       '--name NAME              what this machine is called in its groups (at first the host name)',
       '--listen MULTIADDR       where to listen, such as /ip4/0.0.0.0/tcp/4747; may be given several times',
       '--no-mdns                neither look for members on this network by itself nor be found',
-      '--web PORT               also serve the window to browsers on this machine, at 127.0.0.1:PORT (0: any)',
+      '--web PORT               also serve the window to browsers on this machine, at 127.0.0.1:PORT (0: any, kept)',
       '--log-level L            trace, debug, info (default), warn, error or silent; the log goes to standard error',
     ],
     options: {

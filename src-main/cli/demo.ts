@@ -1,5 +1,5 @@
-// Three peers on this machine that keep one log: `npm run demo`. With --once it stops by itself, with --dir it leaves its
-// data there.
+// Three machines on this computer that keep one log, each with its window: `npm run demo`. With --once it stops by itself and opens
+// none, with --dir it leaves its data there.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { connect, type PeerConnection } from './client.ts';
+import { findElectron, spawnWindow } from './electron.ts';
 import { failureOf } from './failure.ts';
 
 /** Apollo 13, 13 April 1970: the air-to-ground transcript (NASA, public domain). Each line by the machine of that number. */
@@ -41,12 +42,17 @@ const say = (text: string): void => {
   process.stdout.write(`${text}\n`);
 };
 
+/** What each machine runs: a peer alone, one whose window a browser shows, or one with a window of its own. */
+type Kind = { readonly shows: 'nothing' | 'page' } | { readonly shows: 'window'; readonly program: string };
+
 interface Machine {
   readonly name: string;
   readonly dir: string;
   readonly process: ChildProcess;
   readonly exited: Promise<void>;
   connection?: PeerConnection;
+  /** Where a browser finds its window. */
+  page?: string;
 }
 
 async function demo(): Promise<void> {
@@ -55,7 +61,7 @@ async function demo(): Promise<void> {
   });
   if (values.help)
     return say(
-      'npm run demo -- [--once] [--dir DIR]\n\nThree machines in one log, on this computer. --once: ends by itself. --dir: keeps their data.',
+      'npm run demo -- [--once] [--dir DIR]\n\nThree machines in one log, on this computer, each with its window. --once: opens none and ends by itself. --dir: keeps their data.',
     );
   const kept = values.dir === undefined ? undefined : resolve(values.dir);
   const stop = new AbortController();
@@ -65,10 +71,12 @@ async function demo(): Promise<void> {
   const dir = kept ?? (await mkdtemp(join(tmpdir(), 'synod-demo-')));
   const machines: Machine[] = [];
   try {
-    await run(dir, machines, stop.signal);
+    await run(dir, machines, kindOf(values.once === true), stop.signal);
     if (!values.once) {
       say('\nCtrl+C stops all three.');
-      await interruption(stop.signal);
+      const ended = Promise.all(machines.map(({ exited }) => exited));
+      await Promise.race([interruption(stop.signal), ended]);
+      stop.abort();
     }
   } catch (error) {
     if (!stop.signal.aborted) throw error;
@@ -78,12 +86,20 @@ async function demo(): Promise<void> {
   }
 }
 
-async function run(dir: string, machines: Machine[], signal: AbortSignal): Promise<void> {
-  for (const name of MACHINES) machines.push(startMachine(join(dir, name.toLowerCase()), name));
+function kindOf(isOnce: boolean): Kind {
+  if (isOnce) return { shows: 'nothing' };
+  const found = findElectron(process.env, process.platform);
+  if ('program' in found) return { shows: 'window', program: found.program };
+  say(`${found.why}, so their windows are for a browser on this machine.`);
+  return { shows: 'page' };
+}
+
+async function run(dir: string, machines: Machine[], kind: Kind, signal: AbortSignal): Promise<void> {
+  for (const name of MACHINES) machines.push(startMachine(join(dir, name.toLowerCase()), name, kind));
   say(`Three machines, all on this one: ${MACHINES.join(', ')}. Their data is in ${dir}`);
   for (const machine of machines) {
-    await ready(machine, signal);
-    machine.connection = await connect(machine.dir, signal);
+    await ready(machine, kind, signal);
+    machine.connection ??= await connect(machine.dir, signal);
   }
   const [first, ...others] = machines as [Machine, ...Machine[]];
   if ((await serviceOf(first).groups({}, signal)).length === 0) await found(first, others, signal);
@@ -135,7 +151,11 @@ async function show(machines: readonly Machine[], signal: AbortSignal): Promise<
   for await (const line of serviceOf(last).log({ follow: false, pending: false }, signal)) {
     say(`  #${String(line.position).padEnd(3)} ${line.writer.padEnd(4)} ${line.text ?? '(removed)'}`);
   }
-  say('\nWrite as one of them, from another terminal:');
+  if (machines.some(({ page }) => page !== undefined)) {
+    say('\nOpen their windows, side by side:');
+    for (const { name, page } of machines) say(`  ${name.padEnd(9)}${page}`);
+  }
+  say('\nOr write as one of them from another terminal:');
   machines.forEach((machine, at) => {
     say(`  npx synod append --dir ${quoted(machine.dir)} --as ${WRITERS[at]} "Stand by."`);
   });
@@ -145,35 +165,63 @@ async function show(machines: readonly Machine[], signal: AbortSignal): Promise<
   say(`How they stand:\n  npx synod status --dir ${quoted((machines[0] as Machine).dir)}`);
 }
 
-function startMachine(dir: string, name: string): Machine {
-  const entry = ['synod.js', 'synod.ts'].map((file) => fileURLToPath(new URL(file, import.meta.url))).find(existsSync);
-  const args = ['serve', '--dir', dir, '--name', name, '--listen', '/ip4/127.0.0.1/tcp/0', '--no-mdns', '--json'];
-  // The channel is how a child is asked to stop, on Windows too; it also ends a child whose parent is gone.
-  const child = spawn(process.execPath, [entry as string, ...args, '--log-level', 'error'], {
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-  });
-  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+function startMachine(dir: string, name: string, kind: Kind): Machine {
+  const options = ['--dir', dir, '--name', name, '--listen', '/ip4/127.0.0.1/tcp/0', '--no-mdns'];
+  const child =
+    kind.shows === 'window' ? spawnWindow(kind.program, options, { stdio: 'inherit' }) : serve(options, kind);
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()).once('error', () => resolve()));
   return { name, dir, process: child, exited };
 }
 
-async function ready(machine: Machine, signal: AbortSignal): Promise<void> {
-  const output = createInterface({ input: machine.process.stdout as NodeJS.ReadableStream });
-  const line = new Promise<void>((resolve) => output.once('line', () => resolve()));
+function serve(options: readonly string[], kind: Kind): ChildProcess {
+  const entry = ['synod.js', 'synod.ts'].map((file) => fileURLToPath(new URL(file, import.meta.url))).find(existsSync);
+  const page = kind.shows === 'page' ? ['--web', '0'] : [];
+  // The channel is how a child is asked to stop, on Windows too; it also ends a child whose parent is gone.
+  return spawn(process.execPath, [entry as string, 'serve', ...options, ...page, '--json', '--log-level', 'error'], {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
+}
+
+async function ready(machine: Machine, kind: Kind, signal: AbortSignal): Promise<void> {
   const failed = machine.exited.then(() => {
     throw new Error(`${machine.name} did not start; its reason stands above.`);
   });
   failed.catch(() => {});
   const limit = new AbortController();
+  const isOver = AbortSignal.any([signal, limit.signal]);
+  const begun = kind.shows === 'window' ? answering(machine, isOver) : saysReady(machine);
+  begun.catch(() => {});
   try {
-    await Promise.race([line, failed, sleep(STEP_MS, undefined, { signal: AbortSignal.any([signal, limit.signal]) })]);
+    await Promise.race([begun, failed, sleep(STEP_MS, undefined, { signal: isOver })]);
   } finally {
     limit.abort();
+  }
+}
+
+/** The peer's first line. */
+async function saysReady(machine: Machine): Promise<void> {
+  const output = createInterface({ input: machine.process.stdout as NodeJS.ReadableStream });
+  const line = await new Promise<string>((resolve) => output.once('line', resolve));
+  const { web } = JSON.parse(line) as { readonly web: string | null };
+  if (web !== null) machine.page = web;
+}
+
+/** A window says nothing on its output, so it is asked until it answers. */
+async function answering(machine: Machine, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    const connection = await connect(machine.dir, signal).catch(() => null);
+    if (connection) {
+      machine.connection = connection;
+      return;
+    }
+    await sleep(200, undefined, { signal });
   }
 }
 
 async function stopMachine({ process: child, exited, connection }: Machine): Promise<void> {
   connection?.close();
   if (child.connected) child.send('stop');
+  else child.kill();
   const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
   await exited;
   clearTimeout(timer);

@@ -56,8 +56,9 @@ export interface Peer {
   readonly service: PeerService;
   /** Multiaddrs that this peer listens on, with `/p2p/`. */
   addresses(): readonly string[];
-  /** The secret of this installation's web pages, made at the first call: an open page finds back after a restart. */
-  webToken(): Promise<string>;
+  /** By what an open page finds back after a restart: the secret, made at the first call, and the port that was last kept, if any. */
+  webPlace(): Promise<WebPlace>;
+  keepWebPort(port: number): Promise<void>;
   /** The machine woke up or changed networks: looks for everybody at once. */
   wake(): void;
   /** Hands leadership over, finishes what is under way, lets go of everything. Safe to call twice. */
@@ -66,11 +67,20 @@ export interface Peer {
   readonly closed: Promise<Error | undefined>;
 }
 
+/** Where this installation's window is served to browsers. */
+export interface WebPlace {
+  readonly token: string;
+  readonly port: number | null;
+}
+
 const VERSION = '0.1.0';
 const ANY_PORT = /\/tcp\/0$/;
+const isPort = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) > 0 && (value as number) < 65_536;
 const listenKey = (address: string): string => `listen${address}`;
 
 const WEB_TOKEN = 'web-token';
+const WEB_PORT = 'web-port';
 
 /** `[slot, [peer …]]`: the members of a group as of that slot, for a newcomer and for a store that loses its log. */
 const metKey = (group: GroupId): string => `met/${group}`;
@@ -146,12 +156,15 @@ class RunningPeer implements Peer {
     return this.#network?.addresses() ?? [];
   }
 
-  async webToken(): Promise<string> {
-    const known = this.#local.get(WEB_TOKEN);
-    if (isToken(known)) return known;
-    const token = newToken();
-    await this.#local.set(WEB_TOKEN, token);
-    return token;
+  async webPlace(): Promise<WebPlace> {
+    const [known, port] = [this.#local.get(WEB_TOKEN), this.#local.get(WEB_PORT)];
+    const token = isToken(known) ? known : newToken();
+    if (token !== known) await this.#local.set(WEB_TOKEN, token);
+    return { token, port: isPort(port) ? port : null };
+  }
+
+  async keepWebPort(port: number): Promise<void> {
+    if (this.#local.get(WEB_PORT) !== port) await this.#local.set(WEB_PORT, port);
   }
 
   wake(): void {

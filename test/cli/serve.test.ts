@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { PeerId } from '../../shared/base/ids.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { connect } from '../../src-main/cli/client.ts';
-import { run, type WebPlace } from '../../src-main/cli/commands/serve.ts';
+import { run, type WebDoor } from '../../src-main/cli/commands/serve.ts';
 import { makeLog } from '../../src-main/cli/log-output.ts';
 import { Arguments } from '../../src-main/cli/usage.ts';
 import type { Peer } from '../../src-main/peer/peer.ts';
@@ -19,10 +19,13 @@ let dir: string;
 let out: string;
 let err: string;
 let closed: number;
+/** The port of its window that the peer remembers. */
+let kept: number | null;
 let stop: AbortController;
 let end: PromiseWithResolvers<unknown>;
 
 beforeEach(() => {
+  kept = null;
   dir = mkdtempSync(join(tmpdir(), 'synod-serve-'));
   out = '';
   err = '';
@@ -33,12 +36,15 @@ beforeEach(() => {
 
 afterEach(() => rmSync(dir, { recursive: true }));
 
-function start(json: boolean, close: Peer['close'] = async () => {}, web?: WebPlace): Promise<number> {
+function start(json: boolean, close: Peer['close'] = async () => {}, web?: WebDoor): Promise<number> {
   const peer: Peer = {
     service: new FakeService(),
     peer: PEER as PeerId,
     addresses: () => [ADDRESS],
-    webToken: async () => 'x'.repeat(43),
+    webPlace: async () => ({ token: 'x'.repeat(43), port: kept }),
+    keepWebPort: async (port) => {
+      kept = port;
+    },
     wake: () => {},
     close: () => {
       closed += 1;
@@ -102,6 +108,27 @@ test('with --web it says where the window is, and a page can ask there', async (
   stop.abort();
   expect(await running).toBe(0);
   await expect(fetch(web)).rejects.toThrow();
+});
+
+test('a port that nobody named is the same the next time, and another one where it is taken', async () => {
+  writeFileSync(join(dir, 'index.html'), '');
+  const portOf = async (): Promise<number> => {
+    out = '';
+    stop = new AbortController();
+    const running = start(true, undefined, { port: 0, rendererDir: dir });
+    await untilReady();
+    stop.abort();
+    await running;
+    return Number(new URL(JSON.parse(out).web).port);
+  };
+  const first = await portOf();
+  expect(await portOf()).toBe(first);
+  const taking = createServer();
+  await new Promise<void>((resolve) => taking.listen(first, '127.0.0.1', resolve));
+  const other = await portOf();
+  expect(other).not.toBe(first);
+  expect(kept).toBe(other);
+  taking.close();
 });
 
 test('a window that is not built is one clear error, and the peer is closed again', async () => {

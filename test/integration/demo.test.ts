@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -14,8 +14,12 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
 
-function start(...args: readonly string[]) {
-  const child = spawn(process.execPath, [demo, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+function start(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const { DISPLAY: _, WAYLAND_DISPLAY: __, ELECTRON_OVERRIDE_DIST_PATH: ___, ...rest } = process.env;
+  const child = spawn(process.execPath, [demo, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...rest, ELECTRON_OVERRIDE_DIST_PATH: dir, ...env },
+  });
   const said = { out: '', err: '' };
   child.stdout.setEncoding('utf8').on('data', (text) => (said.out += text));
   child.stderr.setEncoding('utf8').on('data', (text) => (said.err += text));
@@ -40,7 +44,7 @@ function processesOf(directory: string): string[] {
 const entriesIn = (page: string): string[] => page.split('\n').filter((line) => /^ {2}#\d+ /.test(line));
 
 test('three machines talk, and nothing stays behind', async () => {
-  const { code, out, err } = await start('--once').ended;
+  const { code, out, err } = await start(['--once']).ended;
   expect({ code, err }).toEqual({ code: 0, err: '' });
   expect(entriesIn(out)).toHaveLength(13);
   expect(out).toMatch(/#5 +CDR +Houston, we’ve had a problem\./);
@@ -51,16 +55,52 @@ test('three machines talk, and nothing stays behind', async () => {
 });
 
 test('with a directory of its own it can be looked at again', async () => {
-  const first = await start('--once', '--dir', dir).ended;
+  const first = await start(['--once', '--dir', dir]).ended;
   expect(first).toMatchObject({ code: 0, err: '' });
-  const second = await start('--once', '--dir', dir).ended;
+  const second = await start(['--once', '--dir', dir]).ended;
   expect(second).toMatchObject({ code: 0, err: '' });
   expect(entriesIn(second.out)).toEqual(entriesIn(first.out));
 });
 
+test('each machine has its window: where there is no Electron, as a page for a browser', async () => {
+  const { child, said, ended } = start(['--dir', dir]);
+  await until('the demo has told all', () => /Ctrl\+C stops all three/.test(said.out));
+  expect(said.out).toMatch(
+    /^(There is no display|Electron’s program is not on this machine), so their windows are for a browser/,
+  );
+  const pages = [...said.out.matchAll(/^ {2}(\w+) +(http:\S+)$/gm)].map(([, name, url]) => [name, url] as const);
+  expect(pages.map(([name]) => name)).toEqual(['Odyssey', 'Houston', 'Aquarius']);
+  for (const [, url] of pages) expect(await (await fetch(url as string)).text()).toContain('<title>Synod</title>');
+  child.kill('SIGINT');
+  expect(await ended).toMatchObject({ code: 0, err: '' });
+});
+
+test.skipIf(process.platform === 'win32')(
+  'where there is an Electron, it opens three windows, and ends with the last of them',
+  async () => {
+    // In place of Electron a script that keeps its arguments, and runs the peer without a window.
+    writeFileSync(
+      join(dir, 'electron'),
+      `#!/bin/sh\nshift\necho "$$ $*" >> '${dir}/windows'\nexec '${process.execPath}' '${join(root, 'out/cli/synod.js')}' serve "$@" >/dev/null\n`,
+      { mode: 0o755 },
+    );
+    const { said, ended } = start(['--dir', join(dir, 'data')], { DISPLAY: ':0' });
+    await until('the demo has told all', () => /Ctrl\+C stops all three/.test(said.out));
+    expect(said.out).not.toMatch(/browser|http:/);
+    expect(entriesIn(said.out)).toHaveLength(13);
+    const windows = readFileSync(join(dir, 'windows'), 'utf8').trim().split('\n');
+    expect(windows).toHaveLength(3);
+    for (const line of windows) {
+      expect(line).toMatch(/^\d+ --dir \S+ --name \w+ --listen \/ip4\/127\.0\.0\.1\/tcp\/0 --no-mdns$/);
+      process.kill(Number.parseInt(line, 10), 'SIGTERM');
+    }
+    expect(await ended).toMatchObject({ code: 0 });
+  },
+);
+
 describe.runIf(existsSync('/proc'))('its machines end with it', () => {
   test.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('by %s', async (signal) => {
-    const { child, said, ended } = start('--dir', dir);
+    const { child, said, ended } = start(['--dir', dir]);
     await until('the demo runs', () => /Three people talk/.test(said.out));
     expect(processesOf(dir).length).toBeGreaterThanOrEqual(3);
     child.kill(signal);

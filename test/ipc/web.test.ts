@@ -281,10 +281,12 @@ test('a window that is not built is said so, with the way to build it', async ()
 test('an open page finds back to a peer that was started again', async () => {
   const options = { dir: join(place, 'data'), mdns: false, listen: ['/ip4/127.0.0.1/tcp/0'] };
   let peer = await openPeer(options);
-  const secret = await peer.webToken();
-  expect(await peer.webToken()).toBe(secret);
+  const { token: secret, port: before } = await peer.webPlace();
+  expect(before).toBe(null);
+  expect(await peer.webPlace()).toEqual({ token: secret, port: null });
   let shell = await openWeb({ service: peer.service, port: 0, rendererDir, token: secret });
   const { port } = shell;
+  await peer.keepWebPort(port);
   const page = await openPage(port, secret);
   expect(await page.client.service.groups({}, never)).toEqual([]);
   await shell.close();
@@ -292,7 +294,8 @@ test('an open page finds back to a peer that was started again', async () => {
   await page.closed;
 
   peer = await openPeer(options);
-  shell = await openWeb({ service: peer.service, port, rendererDir, token: await peer.webToken() });
+  expect(await peer.webPlace()).toEqual({ token: secret, port });
+  shell = await openWeb({ service: peer.service, port, rendererDir, token: secret });
   const again = await openPage(port, secret);
   expect(await again.client.service.groups({}, never)).toEqual([]);
   again.close();

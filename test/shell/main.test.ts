@@ -488,7 +488,8 @@ describe('from start to end', () => {
           peer: PEER as PeerId,
           service: new FakeService(),
           addresses: () => [],
-          webToken: async () => '',
+          webPlace: async () => ({ token: '', port: null }),
+          keepWebPort: async () => {},
           wake: () => {
             wakes += 1;
           },

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { EXIT } from '../../../shared/ipc/errors.ts';
+import { EXIT, PeerError } from '../../../shared/ipc/errors.ts';
 import { openEndpoint } from '../../peer/endpoint.ts';
 import { rendererDirectory } from '../../peer/pages.ts';
 import { openPeer, type Peer } from '../../peer/peer.ts';
@@ -34,7 +34,8 @@ export async function serve(invocation: Invocation): Promise<number> {
   return run(peer, dir, log, invocation, web);
 }
 
-export interface WebPlace {
+export interface WebDoor {
+  /** 0: any that is free, and that one again at the next start. */
   readonly port: number;
   readonly rendererDir: string;
 }
@@ -45,7 +46,7 @@ export async function run(
   dir: string,
   log: Logger,
   { io, json }: Invocation,
-  webPlace?: WebPlace,
+  webDoor?: WebDoor,
   stopMs = STOP_MS,
 ): Promise<number> {
   const doors: { close(): Promise<void> }[] = [];
@@ -55,8 +56,8 @@ export async function run(
   try {
     const { service } = peer;
     let web: Web | null = null;
-    if (webPlace !== undefined) {
-      web = await openWeb({ ...webPlace, service, token: await peer.webToken(), onProblem });
+    if (webDoor !== undefined) {
+      web = await openWebDoor(peer, webDoor, onProblem);
       doors.push(web);
     }
     doors.push(await openEndpoint({ service, dir, onProblem }));
@@ -69,6 +70,19 @@ export async function run(
   } finally {
     await inAtMost(stopMs, stop()).catch((error: unknown) => log.error({ err: error }, 'the stop was not clean'));
   }
+}
+
+/** Bookmarks and pages that are still open should find back, so a port that nobody named is kept. */
+async function openWebDoor(peer: Peer, door: WebDoor, onProblem: (error: unknown) => void): Promise<Web> {
+  const { token, port } = await peer.webPlace();
+  const options = { ...door, service: peer.service, token, onProblem };
+  if (door.port !== 0) return openWeb(options);
+  const web = await openWeb({ ...options, port: port ?? 0 }).catch((error: unknown) => {
+    if (port !== null && error instanceof PeerError && error.code === 'PORT_IN_USE') return openWeb(options);
+    throw error;
+  });
+  await peer.keepWebPort(web.port);
+  return web;
 }
 
 const readyEvent = (peer: Peer, web: Web | null): object => ({
