@@ -140,6 +140,8 @@ function main(): void {
   process.stderr.on('error', () => {});
   const surroundings = { env: process.env, platform: process.platform, home: homedir(), cwd: process.cwd() };
   const options = shellOptions(process.argv.slice(app.isPackaged ? 1 : 2), surroundings);
+  // LevelDB and Chromium make files without asking for rights of their own: nobody else on this machine reads them.
+  process.umask(0o077);
   // Beside the log, on this machine: Electron's own choice roams between machines on Windows.
   const place = join(options.dir, 'window');
   mkdirSync(place, { recursive: true, mode: 0o700 });

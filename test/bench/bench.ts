@@ -58,7 +58,8 @@ async function serve(dir: string, name: string): Promise<PeerConnection> {
       '--log-level',
       'error',
     ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
+    // The channel ends it when this program is gone.
+    { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] },
   );
   children.push(child);
   await new Promise<void>((resolve, reject) => {

@@ -1,5 +1,5 @@
 // A group that is well: writing, reading, editing, and who decides in it.
-import { writeFileSync } from 'node:fs';
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { LogLine } from '../../shared/ipc/contract.ts';
@@ -49,6 +49,12 @@ describe('three voters', () => {
     const listed = await ben.does('members');
     expect(listed.map(({ peer }) => peer)).toEqual(members.map(({ peer }) => peer));
     expect(Object.keys(listed[0])).toEqual(Object.keys(members[0] as object));
+  });
+
+  test.skipIf(process.platform === 'win32')('keep what is on their disks from other users of the machine', () => {
+    const paths = readdirSync(ana.dir, { recursive: true, encoding: 'utf8' });
+    expect(paths.filter((path) => /\.(log|ldb)$/.test(path))).not.toEqual([]);
+    for (const path of paths) expect([path, statSync(join(ana.dir, path)).mode & 0o077]).toEqual([path, 0]);
   });
 
   test('have the same log, whoever wrote', async () => {

@@ -21,6 +21,8 @@ export async function serve(invocation: Invocation): Promise<number> {
   const listen = args.texts('listen');
   const port = args.integer('web', 0);
   if (port !== undefined && port > 65_535) throw usage('--web is a port, from 0 (any) to 65535.');
+  // LevelDB makes its files without asking for rights of their own: nobody else on this machine reads them.
+  process.umask(0o077);
   const peer = await openPeer({
     dir,
     ...(name === undefined ? {} : { name }),
