@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { connect, type PeerConnection } from './client.ts';
-import { findElectron, spawnWindow } from './electron.ts';
+import { getElectron, spawnWindow } from './electron.ts';
 import { failureOf } from './failure.ts';
 
 /** Apollo 13, 13 April 1970: the air-to-ground transcript (NASA, public domain). Each line by the machine of that number. */
@@ -71,7 +71,7 @@ async function demo(): Promise<void> {
   const dir = kept ?? (await mkdtemp(join(tmpdir(), 'synod-demo-')));
   const machines: Machine[] = [];
   try {
-    await run(dir, machines, kindOf(values.once === true), stop.signal);
+    await run(dir, machines, await kindOf(values.once === true), stop.signal);
     if (!values.once) {
       say('\nCtrl+C stops all three.');
       const ended = Promise.all(machines.map(({ exited }) => exited));
@@ -86,9 +86,9 @@ async function demo(): Promise<void> {
   }
 }
 
-function kindOf(isOnce: boolean): Kind {
+async function kindOf(isOnce: boolean): Promise<Kind> {
   if (isOnce) return { shows: 'nothing' };
-  const found = findElectron(process.env, process.platform);
+  const found = await getElectron(process.env, process.platform, say);
   if ('program' in found) return { shows: 'window', program: found.program };
   say(`${found.why}, so their windows are for a browser on this machine.`);
   return { shows: 'page' };

@@ -5,21 +5,46 @@ import { fileURLToPath } from 'node:url';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
+export type Found = { readonly program: string } | { readonly why: string };
+
+/** How often it is said that fetching goes on. Milliseconds. */
+const STILL_MS = 15_000;
+
 /** Electron's program, or why no window can be opened. Electron's own lookup would download it, so it is looked for by hand. */
-export function findElectron(env: Env, platform: NodeJS.Platform): { program: string } | { why: string } {
-  if (platform === 'linux' && !env.DISPLAY && !env.WAYLAND_DISPLAY) return { why: 'There is no display' };
-  let folder: string;
-  try {
-    folder = dirname(fileURLToPath(import.meta.resolve('electron/package.json')));
-  } catch {
-    return { why: 'Electron is not installed' };
-  }
+export function findElectron(env: Env, platform: NodeJS.Platform): Found {
+  const { folder, why } = electronFolder(env, platform);
+  if (folder === undefined) return { why };
   const pathFile = join(folder, 'path.txt');
   const name = existsSync(pathFile) ? readFileSync(pathFile, 'utf8') : undefined;
   const other = env.ELECTRON_OVERRIDE_DIST_PATH;
   const program = other ? join(other, name ?? 'electron') : name && join(folder, 'dist', name);
   if (!program || !existsSync(program)) return { why: 'Electron’s program is not on this machine' };
   return { program };
+}
+
+/** As `findElectron`, and where only the program is missing, Electron's own installer fetches it first: its package comes without. */
+export async function getElectron(env: Env, platform: NodeJS.Platform, say: (line: string) => void): Promise<Found> {
+  const found = findElectron(env, platform);
+  const { folder } = electronFolder(env, platform);
+  const isFixed = env.ELECTRON_OVERRIDE_DIST_PATH || env.ELECTRON_SKIP_BINARY_DOWNLOAD;
+  if ('program' in found || folder === undefined || isFixed) return found;
+  say('Fetching Electron’s program, once (about 120 MB). ELECTRON_SKIP_BINARY_DOWNLOAD=1 goes without it.');
+  const still = setInterval(() => say('Still fetching it; Ctrl+C stops this.'), STILL_MS);
+  const code = await new Promise((resolve) => {
+    const child = spawn(process.execPath, [join(folder, 'install.js')], { stdio: 'ignore' });
+    child.once('error', resolve).once('exit', resolve);
+  });
+  clearInterval(still);
+  return code === 0 ? findElectron(env, platform) : { why: 'Electron’s program could not be fetched' };
+}
+
+function electronFolder(env: Env, platform: NodeJS.Platform): { readonly folder?: string; readonly why: string } {
+  if (platform === 'linux' && !env.DISPLAY && !env.WAYLAND_DISPLAY) return { why: 'There is no display' };
+  try {
+    return { folder: dirname(fileURLToPath(import.meta.resolve('electron/package.json'))), why: '' };
+  } catch {
+    return { why: 'Electron is not installed' };
+  }
 }
 
 /** The folder that package.json lies in: Electron reads there where the window's own program starts. */

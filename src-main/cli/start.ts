@@ -1,5 +1,5 @@
 // Opens the window: `npm start`. Where there can be none, the same app is served to this machine's browsers.
-import { findElectron, spawnWindow } from './electron.ts';
+import { getElectron, spawnWindow } from './electron.ts';
 import { runProcess } from './process.ts';
 
 async function openWindow(program: string, args: readonly string[]): Promise<number> {
@@ -9,19 +9,23 @@ async function openWindow(program: string, args: readonly string[]): Promise<num
   process.on('SIGTERM', () => child.kill('SIGTERM'));
   return new Promise((resolve) => {
     child.once('error', (error) => {
-      process.stderr.write(`The window can’t be opened: ${error.message}\n`);
+      say(`The window can’t be opened: ${error.message}`);
       resolve(1);
     });
     child.once('exit', (code) => resolve(code ?? 1));
   });
 }
 
+const say = (line: string): void => {
+  process.stderr.write(`${line}\n`);
+};
+
 const args = process.argv.slice(2);
-const found = findElectron(process.env, process.platform);
+const found = await getElectron(process.env, process.platform, say);
 if ('program' in found) {
   process.exitCode = await openWindow(found.program, args);
 } else {
-  process.stderr.write(`${found.why}, so here is the same app for a browser on this machine.\n`);
+  say(`${found.why}, so here is the same app for a browser on this machine.`);
   // A log level that is given comes later and so counts.
   await runProcess(['serve', '--web', '0', '--log-level', 'error', ...args]);
 }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { findElectron } from '../../src-main/cli/electron.ts';
 
 const entry = fileURLToPath(new URL('../../src-main/cli/start.ts', import.meta.url));
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -45,6 +46,23 @@ test('without Electron’s program it says so in a line, serves, and fetches not
   });
   expect(out).toContain('synod serve');
   expect(existsSync(dist)).toBe(before);
+});
+
+const isHere = 'program' in findElectron({ DISPLAY: ':0' }, process.platform);
+
+test.skipIf(isHere)('where its program can’t be fetched it says so, and serves', () => {
+  // Nobody listens on this port of this machine.
+  const env = { DISPLAY: ':0', ELECTRON_MIRROR: 'http://127.0.0.1:9/', electron_config_cache: join(place, 'cache') };
+  const { status, out, err } = start(env, '--help');
+  expect({ status, err: err.split('\n') }).toEqual({
+    status: 0,
+    err: [
+      expect.stringMatching(/^Fetching Electron’s program, once/),
+      'Electron’s program could not be fetched, so here is the same app for a browser on this machine.',
+      '',
+    ],
+  });
+  expect(out).toContain('synod serve');
 });
 
 test.skipIf(process.platform === 'win32')('with both it opens the window, with its options and its exit code', () => {
