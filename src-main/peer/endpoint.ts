@@ -1,13 +1,10 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
-import { WebSocketServer } from 'ws';
+import type { AddressInfo } from 'node:net';
 import type { PeerService } from '../../shared/ipc/contract.ts';
-import { MESSAGE_BYTES_MAX, PROTOCOL } from '../../shared/ipc/messages.ts';
-import { Connection } from './connection.ts';
+import { PROTOCOL } from '../../shared/ipc/messages.ts';
 import { type EndpointAddress, removeEndpointFile, writeEndpointFile } from './endpoint-file.ts';
 import { newToken, sameSecret } from './secret.ts';
-import { WebSocketWire } from './websocket-wire.ts';
+import { offeredBy, serveUpgrades } from './upgrades.ts';
 
 /** Connections at once: commands and scripts. */
 const CONNECTIONS_MAX = 256;
@@ -32,14 +29,6 @@ export async function openEndpoint(options: EndpointOptions): Promise<Endpoint> 
   const { dir, service } = options;
   const onProblem = options.onProblem ?? (() => {});
   const token = newToken();
-  const connections = new Set<Connection>();
-  const sockets = new WebSocketServer({
-    noServer: true,
-    maxPayload: MESSAGE_BYTES_MAX,
-    perMessageDeflate: false,
-    handleProtocols: () => PROTOCOL,
-  });
-
   const server = createServer({ headersTimeout: 5_000, requestTimeout: 5_000 }, (_request, response) => {
     response.writeHead(426, { connection: 'close' }).end();
   });
@@ -47,18 +36,10 @@ export async function openEndpoint(options: EndpointOptions): Promise<Endpoint> 
   await listen(server);
   const port = (server.address() as AddressInfo).port;
 
-  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    socket.on('error', () => socket.destroy());
-    const refusal = refusalOf(request, `127.0.0.1:${port}`, token);
-    if (refusal !== null) {
-      socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-      return;
-    }
-    sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const connection = new Connection(new WebSocketWire(webSocket, socket as Socket), service, onProblem);
-      connections.add(connection);
-      webSocket.once('close', () => connections.delete(connection));
-    });
+  const upgrades = serveUpgrades(server, {
+    service,
+    refusalOf: (request) => refusalOf(request, `127.0.0.1:${port}`, token),
+    onProblem,
   });
 
   const url = `ws://127.0.0.1:${port}/`;
@@ -73,14 +54,11 @@ export async function openEndpoint(options: EndpointOptions): Promise<Endpoint> 
     url,
     token,
     get connections() {
-      return connections.size;
+      return upgrades.connections;
     },
     async close() {
       await removeEndpointFile(dir, token).catch(onProblem);
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      await Promise.all([...connections].map((connection) => connection.stop()));
-      server.closeAllConnections();
-      await closed;
+      await upgrades.close();
     },
   };
 }
@@ -105,6 +83,5 @@ function refusalOf(request: IncomingMessage, host: string, token: string): strin
   if (request.headers.origin !== undefined) return '403 Forbidden';
   if (!sameSecret(request.headers.authorization ?? '', `Bearer ${token}`)) return '401 Unauthorized';
   if (request.url !== '/' || request.method !== 'GET') return '404 Not Found';
-  const protocols = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
-  return protocols.includes(PROTOCOL) ? null : '426 Upgrade Required';
+  return offeredBy(request).includes(PROTOCOL) ? null : '426 Upgrade Required';
 }

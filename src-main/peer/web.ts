@@ -1,14 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
-import { WebSocketServer } from 'ws';
+import type { AddressInfo } from 'node:net';
 import type { PeerService } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
-import { MESSAGE_BYTES_MAX, PROTOCOL } from '../../shared/ipc/messages.ts';
-import { Connection } from './connection.ts';
+import { PROTOCOL } from '../../shared/ipc/messages.ts';
 import { pageHeaders, readPages } from './pages.ts';
 import { sameSecret } from './secret.ts';
-import { WebSocketWire } from './websocket-wire.ts';
+import { offeredBy, serveUpgrades } from './upgrades.ts';
 
 /** Pages and their files at once. */
 const CONNECTIONS_MAX = 256;
@@ -46,13 +43,6 @@ export async function openWeb(options: WebOptions): Promise<Web> {
   const { service, token } = options;
   const onProblem = options.onProblem ?? (() => {});
   const pages = await readPages(options.rendererDir);
-  const connections = new Set<Connection>();
-  const sockets = new WebSocketServer({
-    noServer: true,
-    maxPayload: MESSAGE_BYTES_MAX,
-    perMessageDeflate: false,
-    handleProtocols: () => PROTOCOL,
-  });
 
   const server = createServer({ headersTimeout: 5_000, requestTimeout: 5_000 });
   server.maxConnections = CONNECTIONS_MAX;
@@ -73,32 +63,16 @@ export async function openWeb(options: WebOptions): Promise<Web> {
     }
   });
 
-  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    socket.on('error', () => socket.destroy());
-    const refusal = refusalOf(request, hosts, token);
-    if (refusal !== null) {
-      socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-      return;
-    }
-    sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const connection = new Connection(new WebSocketWire(webSocket, socket as Socket), service, onProblem);
-      connections.add(connection);
-      webSocket.once('close', () => connections.delete(connection));
-    });
-  });
+  const refusal = (request: IncomingMessage): string | null => refusalOf(request, hosts, token);
+  const upgrades = serveUpgrades(server, { service, refusalOf: refusal, onProblem });
 
   return {
     port,
     url: `http://127.0.0.1:${port}/#token=${token}`,
     get connections() {
-      return connections.size;
+      return upgrades.connections;
     },
-    async close() {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      await Promise.all([...connections].map((connection) => connection.stop()));
-      server.closeAllConnections();
-      await closed;
-    },
+    close: () => upgrades.close(),
   };
 }
 
@@ -111,7 +85,7 @@ function refusalOf(request: IncomingMessage, hosts: readonly string[], token: st
   const { host = '', origin } = request.headers;
   if (!hosts.includes(host)) return '403 Forbidden';
   if (origin !== `http://${host}`) return '403 Forbidden';
-  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
+  const offered = offeredBy(request);
   const given = offered.find((name) => name.startsWith(TOKEN_PREFIX)) ?? '';
   if (!sameSecret(given, TOKEN_PREFIX + token)) return '401 Unauthorized';
   if (request.url !== PEER_PATH || request.method !== 'GET') return '404 Not Found';
