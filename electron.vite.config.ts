@@ -1,5 +1,6 @@
-import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { resolve } from 'node:path';
 import { defineConfig } from 'electron-vite';
+import renderer from './src-renderer/vite.config.ts';
 
 // How the window's three parts are bundled.
 export default defineConfig({
@@ -23,8 +24,13 @@ export default defineConfig({
     },
   },
   renderer: {
-    plugins: [svelte()],
-    // electron-vite leaves the renderer unminified unless told.
-    build: { minify: true },
+    ...renderer,
+    // As a folder of the project: the renderer's own configuration names itself by its place, which is lost where it is bundled with this one.
+    root: 'src-renderer',
+    build: {
+      ...renderer.build,
+      outDir: 'out/renderer',
+      rolldownOptions: { input: resolve('src-renderer/index.html') },
+    },
   },
 });

@@ -1,5 +1,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -41,7 +42,7 @@ export async function getElectron(env: Env, platform: NodeJS.Platform, say: (lin
 function electronFolder(env: Env, platform: NodeJS.Platform): { readonly folder?: string; readonly why: string } {
   if (platform === 'linux' && !env.DISPLAY && !env.WAYLAND_DISPLAY) return { why: 'There is no display' };
   try {
-    return { folder: dirname(fileURLToPath(import.meta.resolve('electron/package.json'))), why: '' };
+    return { folder: dirname(createRequire(import.meta.url).resolve('electron/package.json')), why: '' };
   } catch {
     return { why: 'Electron is not installed' };
   }

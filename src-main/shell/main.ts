@@ -7,6 +7,7 @@ import type { Endpoint } from '../peer/endpoint.ts';
 import { readPages, rendererDirectory } from '../peer/pages.ts';
 import type { Peer } from '../peer/peer.ts';
 import { Bridge } from './bridge.ts';
+import { followBuilds } from './builds.ts';
 import { guardContents, guardSession } from './guards.ts';
 import { setMenu } from './menu.ts';
 import { type ShellOptions, shellOptions } from './options.ts';
@@ -36,7 +37,7 @@ class Shell {
   async start(): Promise<void> {
     await app.whenReady();
     guardSession(session.defaultSession);
-    servePages(session.defaultSession.protocol, await readPages(rendererDirectory(import.meta.url)));
+    await this.#servePages();
     setMenu(this.#options.dir, !app.isPackaged);
     ipcMain.on(BRIDGE_CHANNEL, (event, page, line, kind, payload) =>
       this.#bridge?.receive(event, page, line, kind, payload),
@@ -45,6 +46,17 @@ class Shell {
     await this.#opening;
     powerMonitor.on('resume', () => this.#peer?.wake());
     this.show();
+  }
+
+  async #servePages(): Promise<void> {
+    const rendererDir = rendererDirectory(import.meta.url);
+    let pages = await readPages(rendererDir);
+    servePages(session.defaultSession.protocol, () => pages);
+    if (!this.#options.followsBuilds || app.isPackaged) return;
+    followBuilds(rendererDir, (built) => {
+      pages = built;
+      this.#window?.webContents.reload();
+    });
   }
 
   /** Loaded only now: a second start of the program ends before it needs any of it. */

@@ -7,6 +7,8 @@ export interface ShellOptions {
   readonly name?: string;
   readonly listen: readonly string[];
   readonly mdns: boolean;
+  /** The window is loaded again whenever it was built anew: for who works on it. */
+  readonly followsBuilds: boolean;
 }
 
 /** The options of `synod serve`, as far as a window has them. Chromium's own switches stand among them. */
@@ -18,6 +20,7 @@ export function shellOptions(args: readonly string[], surroundings: Surroundings
       name: { type: 'string' },
       listen: { type: 'string', multiple: true },
       'no-mdns': { type: 'boolean' },
+      'follow-builds': { type: 'boolean' },
     },
     strict: false,
     allowPositionals: true,
@@ -28,5 +31,6 @@ export function shellOptions(args: readonly string[], surroundings: Surroundings
     ...(typeof values.name === 'string' && values.name !== '' ? { name: values.name } : {}),
     listen: (values.listen ?? []).filter((address) => typeof address === 'string'),
     mdns: values['no-mdns'] !== true,
+    followsBuilds: values['follow-builds'] === true,
   };
 }

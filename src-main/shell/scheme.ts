@@ -20,8 +20,8 @@ export function registerScheme(): void {
 }
 
 /** Serves the built window, and nothing else, to the window. */
-export function servePages(where: Protocol, pages: Pages): void {
-  where.handle(SCHEME, (request) => answer(request, pages));
+export function servePages(where: Protocol, pages: () => Pages): void {
+  where.handle(SCHEME, (request) => answer(request, pages()));
 }
 
 function answer(request: Request, pages: Pages): Response {

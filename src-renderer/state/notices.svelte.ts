@@ -20,10 +20,34 @@ export const notices = new NoticeState();
 
 /** Puts text on the clipboard and says so. */
 export async function copyText(text: string, what: string): Promise<void> {
+  if ((await copyByPermission(text)) || copyBySelection(text)) notices.say(`${what} copied.`);
+  else notices.say('The clipboard is not available here. Select the text and copy it by hand.', 'wrong');
+}
+
+async function copyByPermission(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);
-    notices.say(`${what} copied.`);
+    return true;
   } catch {
-    notices.say('The clipboard is not available here. Select the text and copy it by hand.', 'wrong');
+    return false;
+  }
+}
+
+/** As a person copies: that needs no permission, which the window of Electron never has. */
+function copyBySelection(text: string): boolean {
+  const before = document.activeElement;
+  const field = document.createElement('textarea');
+  field.value = text;
+  field.className = 'unseen';
+  // What lies outside of an open dialog can't be selected in.
+  const place = [...document.querySelectorAll('dialog:modal')].at(-1) ?? document.body;
+  place.append(field);
+  field.focus({ preventScroll: true });
+  field.select();
+  try {
+    return document.execCommand('copy');
+  } finally {
+    field.remove();
+    if (before instanceof HTMLElement) before.focus({ preventScroll: true });
   }
 }

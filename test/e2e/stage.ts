@@ -9,6 +9,13 @@ interface Opening {
   readonly colours?: 'light' | 'dark';
 }
 
+const DEFAULT = { width: 1280, height: 800, colours: 'light' } as const;
+
+/** A peer whose own program opens a window. */
+function hasWindow(peer: Peer): peer is Peer & { window(): Promise<Page> } {
+  return 'window' in peer;
+}
+
 /** A real browser for all tests of a file. What a page complains about, and what it asks of anybody but its peer, fails the test. */
 export class Stage {
   #browser: Browser | null = null;
@@ -27,26 +34,52 @@ export class Stage {
     });
   }
 
-  /** The window of a peer, in a profile of its own. */
-  async open(peer: Peer, { width = 1280, height = 800, colours = 'light' }: Opening = {}): Promise<Page> {
-    if (this.#browser === null) throw new Error('The browser was not started.');
+  /** The window of a peer: of its own program, or a page in a browser, in a profile of its own. */
+  async open(peer: Peer, opening: Opening = {}): Promise<Page> {
+    if (hasWindow(peer)) {
+      const page = await peer.window();
+      const { width, height, colours } = { ...DEFAULT, ...opening };
+      await page.setViewportSize({ width, height });
+      await page.emulateMedia({ colorScheme: colours });
+      return page;
+    }
     if (peer.web === null) throw new Error(`${peer.name} has no page`);
+    const page = await this.makePage(peer.name, opening, (url) => new URL(url).hostname === '127.0.0.1');
+    await page.goto(peer.web);
+    this.#pages.push(page);
+    return page;
+  }
+
+  /** A page with nothing in it yet, that is watched. Whoever has it made closes it. */
+  async makePage(owner: string, opening: Opening, isOwn: (url: string) => boolean): Promise<Page> {
+    if (this.#browser === null) throw new Error('The browser was not started.');
+    const { width, height, colours } = { ...DEFAULT, ...opening };
     const context = await this.#browser.newContext({ viewport: { width, height }, colorScheme: colours });
     const page = await context.newPage();
+    this.watch(page, owner, isOwn);
+    return page;
+  }
+
+  /** @param isOwn whether a page may ask for such an address */
+  watch(page: Page, owner: string, isOwn: (url: string) => boolean): void {
     const complain = (what: string): void => {
-      if (!this.#harmless.test(what)) this.#complaints.push(`${peer.name}'s page: ${what}`);
+      if (!this.#harmless.test(what)) this.#complaints.push(`${owner}'s page: ${what}`);
     };
     page.on('pageerror', (error) => complain(`${error}`));
     page.on('console', (message) => {
       if (message.type() === 'error' || message.type() === 'warning') complain(message.text());
     });
     page.on('request', (request) => {
-      const { hostname, protocol } = new URL(request.url());
-      if (protocol !== 'data:' && hostname !== '127.0.0.1') complain(`asked ${request.url()}`);
+      if (!request.url().startsWith('data:') && !isOwn(request.url())) complain(`asked ${request.url()}`);
     });
-    await page.goto(peer.web);
-    this.#pages.push(page);
-    return page;
+  }
+
+  /** Takes away what was complained of so far and is of this kind: for a test that means it to happen. */
+  takeComplaints(kind: RegExp): string[] {
+    const taken = this.#complaints.filter((each) => kind.test(each));
+    const rest = this.#complaints.filter((each) => !kind.test(each));
+    this.#complaints.splice(0, Number.POSITIVE_INFINITY, ...rest);
+    return taken;
   }
 
   async closePages(): Promise<string[]> {

@@ -23,12 +23,35 @@ export interface FakeFrame {
 
 type OpenHandler = (details: { url: string }) => { action: string };
 
+/** What stands behind a stub's windows, where something does. */
+export interface Glass {
+  /** Done when the page is there. */
+  load(contents: FakeContents, url: string): Promise<void>;
+  reload(contents: FakeContents): void;
+  close(contents: FakeContents): void;
+  /** Whether this is the only program on this folder. */
+  lock(userData: string): boolean;
+}
+
+const NOTHING_BEHIND: Glass = {
+  load: async () => {},
+  reload: () => {},
+  close: () => {},
+  lock: () => true,
+};
+
 export class FakeContents extends EventEmitter {
+  readonly #glass: Glass;
   readonly mainFrame: FakeFrame = { url: '', parent: null };
   readonly sent: unknown[][] = [];
   openHandler: OpenHandler = () => ({ action: 'allow' });
   destroyed = false;
   reloads = 0;
+
+  constructor(glass: Glass = NOTHING_BEHIND) {
+    super();
+    this.#glass = glass;
+  }
 
   setWindowOpenHandler(handler: OpenHandler): void {
     this.openHandler = handler;
@@ -36,6 +59,7 @@ export class FakeContents extends EventEmitter {
 
   reload(): void {
     this.reloads += 1;
+    this.#glass.reload(this);
   }
 
   isDestroyed(): boolean {
@@ -61,9 +85,9 @@ type MenuItem = { label?: string; role?: string; submenu?: readonly MenuItem[]; 
 
 /**
  * What the built main and preload use of Electron, in plain Node, with a record of what they did. No renderer, no sandbox and no
- * real window stand behind it.
+ * real window stand behind it, unless a glass shows the pages elsewhere.
  */
-export function makeElectron() {
+export function makeElectron(glass: Glass = NOTHING_BEHIND) {
   const windows: FakeWindow[] = [];
   const calls: string[] = [];
   const paths = new Map<string, string>();
@@ -81,8 +105,9 @@ export function makeElectron() {
       return this.isReadyNow;
     }
     requestSingleInstanceLock(): boolean {
-      calls.push(`lock in ${paths.get('userData')}`);
-      return this.hasLock;
+      const userData = `${paths.get('userData')}`;
+      calls.push(`lock in ${userData}`);
+      return this.hasLock && glass.lock(userData);
     }
     setPath(name: string, path: string): void {
       paths.set(name, path);
@@ -108,7 +133,7 @@ export function makeElectron() {
   const app = new FakeApp();
 
   class FakeWindow extends EventEmitter {
-    readonly webContents = new FakeContents();
+    readonly webContents = new FakeContents(glass);
     readonly options: Record<string, unknown> & { webPreferences: Record<string, unknown> };
     readonly done: string[] = [];
     bounds: Bounds = { x: 10, y: 20, width: 1_000, height: 700 };
@@ -123,6 +148,7 @@ export function makeElectron() {
     }
     async loadURL(url: string): Promise<void> {
       this.webContents.mainFrame.url = url;
+      await glass.load(this.webContents, url);
       this.emit('ready-to-show');
     }
     show(): void {
@@ -147,7 +173,9 @@ export function makeElectron() {
       return this.bounds;
     }
     close(): void {
+      if (this.webContents.destroyed) return;
       this.emit('close', preventable());
+      glass.close(this.webContents);
       this.webContents.destroyed = true;
       this.webContents.emit('destroyed');
       this.emit('closed');

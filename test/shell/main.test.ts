@@ -534,6 +534,41 @@ describe('from start to end', () => {
     });
   });
 
+  test('asked to follow builds, it loads what was built anew, by the same scheme and under the same policy', async () => {
+    ({ electron, window } = await installed.launch(undefined, ['--follow-builds']));
+    const index = async (): Promise<Response> =>
+      (await electron.handlers.get('synod-app')?.(new Request(START))) as Response;
+    expect(await (await index()).text()).toBe('<title>Synod</title>');
+    const policy = (await index()).headers.get('content-security-policy');
+    writeFileSync(join(installed.rendererDir, 'index.html'), '<title>New</title>');
+    await until(() => window.webContents.reloads > 0);
+    const built = await index();
+    expect([await built.text(), built.headers.get('content-security-policy')]).toEqual(['<title>New</title>', policy]);
+    // Half a build is none.
+    const before = window.webContents.reloads;
+    rmSync(join(installed.rendererDir, 'index.html'));
+    await sleep(300);
+    expect([window.webContents.reloads, await (await index()).text()]).toEqual([before, '<title>New</title>']);
+    electron.module.app.quit();
+    await electron.exited;
+  });
+
+  test.each([
+    ['not asked to', false, []],
+    ['packaged', true, ['--follow-builds']],
+  ])('%s, it shows what it was started with', async (_, isPackaged, options) => {
+    ({ electron, window } = await installed.launch((each) => {
+      each.module.app.isPackaged = isPackaged;
+    }, options));
+    writeFileSync(join(installed.rendererDir, 'index.html'), '<title>New</title>');
+    await sleep(300);
+    expect(window.webContents.reloads).toBe(0);
+    const index = (await electron.handlers.get('synod-app')?.(new Request(START))) as Response;
+    expect(await index.text()).toBe('<title>Synod</title>');
+    electron.module.app.quit();
+    await electron.exited;
+  });
+
   test('a packaged program has no tools for developers', async () => {
     ({ electron, window } = await installed.launch((each) => {
       each.module.app.isPackaged = true;

@@ -9,30 +9,25 @@ import { fileURLToPath } from 'node:url';
 import vm from 'node:vm';
 import type { Bridge } from '../../shared/ipc/bridge.ts';
 import { type FakeElectron, type FakeWindow, makeElectron } from './electron-stub.ts';
+import { mapElectron } from './map-electron.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** The stub that the main of the next launch imports. */
 let current: FakeElectron;
-const STUB = 'electron-stub:';
 const PEER = 'peer-stub:';
 let launches = 0;
 
+mapElectron(() => current.module);
 registerHooks({
   resolve(specifier, context, next) {
-    if (specifier === 'electron') return { url: `${STUB}${launches}`, shortCircuit: true };
     const isFake = current?.openPeer !== undefined && /\/parts\/peer-[\w-]+\.js$/.test(specifier);
     return isFake ? { url: `${PEER}${launches}`, shortCircuit: true } : next(specifier, context);
   },
   load(url, context, next) {
-    if (url.startsWith(PEER)) {
-      (globalThis as { openFakePeer?: unknown }).openFakePeer = current.openPeer;
-      return { format: 'module', shortCircuit: true, source: 'export const openPeer = globalThis.openFakePeer;' };
-    }
-    if (!url.startsWith(STUB)) return next(url, context);
-    (globalThis as { electronStub?: unknown }).electronStub = current.module;
-    const names = Object.keys(current.module).join(', ');
-    return { format: 'module', shortCircuit: true, source: `export const { ${names} } = globalThis.electronStub;` };
+    if (!url.startsWith(PEER)) return next(url, context);
+    (globalThis as { openFakePeer?: unknown }).openFakePeer = current.openPeer;
+    return { format: 'module', shortCircuit: true, source: 'export const openPeer = globalThis.openFakePeer;' };
   },
 });
 
@@ -46,6 +41,8 @@ EventEmitter.defaultMaxListeners = 50;
 export class Installed {
   readonly place = mkdtempSync(join(tmpdir(), 'synod-shell-'));
   readonly dir = join(this.place, 'data');
+  /** Of the last launch. */
+  rendererDir = '';
 
   constructor() {
     execFileSync(process.execPath, [join(root, '.ci/electron.js'), join(this.place, 'built')]);
@@ -56,9 +53,10 @@ export class Installed {
   }
 
   /** Starts a copy of its own, since a module runs once in a process. It is not yet ready. */
-  load(setUp: (electron: FakeElectron) => void = () => {}): FakeElectron {
+  load(setUp: (electron: FakeElectron) => void = () => {}, options: readonly string[] = []): FakeElectron {
     launches += 1;
     const home = join(this.place, `launch-${launches}`);
+    this.rendererDir = join(home, 'out/renderer');
     mkdirSync(join(home, 'out/renderer/assets'), { recursive: true });
     writeFileSync(join(home, 'package.json'), '{ "type": "module" }');
     writeFileSync(join(home, 'out/renderer/index.html'), '<title>Synod</title>');
@@ -69,7 +67,7 @@ export class Installed {
     current = makeElectron();
     setUp(current);
     const { argv } = process;
-    process.argv = ['electron', home, '--dir', this.dir, '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0'];
+    process.argv = ['electron', home, '--dir', this.dir, '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0', ...options];
     try {
       requireBuilt(join(home, 'out/electron/main/main.js'));
     } finally {
@@ -79,8 +77,11 @@ export class Installed {
   }
 
   /** Starts one and waits for its window. */
-  async launch(setUp?: (electron: FakeElectron) => void): Promise<{ electron: FakeElectron; window: FakeWindow }> {
-    const electron = this.load(setUp);
+  async launch(
+    setUp?: (electron: FakeElectron) => void,
+    options: readonly string[] = [],
+  ): Promise<{ electron: FakeElectron; window: FakeWindow }> {
+    const electron = this.load(setUp, options);
     electron.beReady();
     await until(() => electron.windows.length > 0 || electron.errors.length > 0);
     const [window] = electron.windows;
