@@ -2,6 +2,7 @@ import { mount } from 'svelte';
 import './styles/tokens.css';
 import './styles/base.css';
 import { chooseWire } from './carrier/choose.ts';
+import { focus } from './state/focus.ts';
 import { PeerState } from './state/peer.svelte.ts';
 import App from './views/App.svelte';
 import NoKey from './views/NoKey.svelte';
@@ -11,6 +12,7 @@ const open = chooseWire();
 if (open === null) {
   mount(NoKey, { target });
 } else {
+  focus.start();
   const peer = new PeerState(open);
   mount(App, { target, props: { peer } });
   peer.start();

@@ -145,7 +145,7 @@ export interface LogParams extends InGroup {
   readonly follow: boolean;
   /** Also what is not agreed yet, below the rest. */
   readonly pending: boolean;
-  /** Also `clock` and `overlap` on each line. */
+  /** Also what only a window shows of each line: `clock`, `overlap`, `changed`, and of a pending one `change` and `of`. */
   readonly marks?: boolean;
 }
 
@@ -164,6 +164,18 @@ interface Line {
   readonly removed: boolean;
 }
 
+/** What a command does to an entry that is there already. */
+export type Change = 'edit' | 'remove' | 'restore';
+
+/** Who made a revision, and when by the author's clock. */
+export interface Changed {
+  readonly change: Change;
+  readonly author: string;
+  readonly name: string;
+  readonly writer: string;
+  readonly time: string;
+}
+
 export interface CommittedLine extends Line {
   readonly status: 'committed';
   readonly position: number;
@@ -175,6 +187,8 @@ export interface CommittedLine extends Line {
   readonly clock?: 'ahead' | 'behind' | null;
   /** With `marks`: two people changed the same words; both wordings are in the text. */
   readonly overlap?: boolean;
+  /** With `marks`: the newest revision's maker; null where it is the first. */
+  readonly changed?: Changed | null;
 }
 
 export interface PendingLine extends Line {
@@ -184,6 +198,10 @@ export interface PendingLine extends Line {
   readonly placed: null;
   readonly why: string;
   readonly whyCode: WhyCode;
+  /** With `marks`, and for who watches: what it does. A new entry stays `create`, whatever is done to it before it is agreed. */
+  readonly change?: 'create' | Change;
+  /** With `marks`, and for who watches: where the entry that it changes stands; null for a new one. */
+  readonly of?: number | null;
 }
 
 export type LogLine = CommittedLine | PendingLine;
@@ -255,7 +273,10 @@ export interface PeerStatus {
   readonly peer: string;
   readonly name: string;
   readonly groups: readonly GroupStatus[];
-  /** Groups of this directory that can't be opened, and why; left out where there is none. */
+  /**
+   * Groups of this directory that can't be opened, and why; left out where there is none. Who watches is told here, too, of those that are closed to be
+   * opened again by themselves: `DISK_FULL`, `BUSY`, `STOPPING`.
+   */
   readonly broken?: readonly BrokenGroup[];
 }
 
@@ -286,6 +307,9 @@ export interface RefusedLine {
   readonly time: string;
   /** Null where the command had no text. */
   readonly text: string | null;
+  readonly change: 'create' | Change | null;
+  /** Where the entry that it was to change stands; null for anything else. */
+  readonly of: number | null;
 }
 
 /**

@@ -139,6 +139,14 @@ const writtenRevision: Schema<WrittenRevision> = v.object({ ...written, revision
 /** In the order in which a line is printed. */
 const signed = { id: v.string(), author: v.string(), name: v.string(), writer: v.string(), time: v.string() };
 const content = { text: v.nullable(v.string()), revision: number, removed: v.boolean() };
+const change = v.picklist(['create', 'edit', 'remove', 'restore']);
+const changed = v.object({
+  change: v.picklist(['edit', 'remove', 'restore']),
+  author: v.string(),
+  name: v.string(),
+  writer: v.string(),
+  time: v.string(),
+});
 const pendingLine = v.object({
   position: v.null(),
   slot: v.null(),
@@ -148,6 +156,8 @@ const pendingLine = v.object({
   status: v.literal('pending'),
   why: v.string(),
   whyCode,
+  change: v.exactOptional(change),
+  of: v.exactOptional(v.nullable(number)),
 });
 const logLine: Schema<LogLine> = v.variant('status', [
   v.object({
@@ -159,6 +169,7 @@ const logLine: Schema<LogLine> = v.variant('status', [
     status: v.literal('committed'),
     clock: v.exactOptional(v.nullable(v.picklist(['ahead', 'behind']))),
     overlap: v.exactOptional(v.boolean()),
+    changed: v.exactOptional(v.nullable(changed)),
   }),
   pendingLine,
 ]);
@@ -217,6 +228,8 @@ const refusedLine = v.object({
   writer: v.string(),
   time: v.string(),
   text: v.nullable(v.string()),
+  change: v.nullable(change),
+  of: v.nullable(number),
 });
 const watchEvent: Schema<WatchEvent> = v.variant('kind', [
   v.object({ kind: v.literal('status'), status }),

@@ -1,8 +1,15 @@
 import { setImmediate as nextRound } from 'node:timers/promises';
 import type { EntryId, Position } from '../../shared/base/ids.ts';
 import { slot as slotOf } from '../../shared/base/ids.ts';
-import { entryMarks, entryView, historyView } from '../../shared/document/index.ts';
-import type { LogLine, LogParams, PendingLine, Revision } from '../../shared/ipc/contract.ts';
+import {
+  type DocumentReader,
+  type EntryRecord,
+  entryMarks,
+  entryView,
+  historyView,
+  isoTime,
+} from '../../shared/document/index.ts';
+import type { Changed, LogLine, LogParams, PendingLine, Revision } from '../../shared/ipc/contract.ts';
 import type { Network } from '../network/network.ts';
 import { openedAgain } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
@@ -38,7 +45,7 @@ export async function* logLines(
       if (line === null) throw openedAgain();
       yield line;
     }
-    if (params.pending) yield* pendingLines(host, network);
+    if (params.pending) yield* pendingLines(host, network, params);
     while (params.follow && !signal.aborted) {
       for (; next <= host.replica.reader.positions(); next++) {
         const line = lineAt(host, next, params.marks);
@@ -83,15 +90,32 @@ function lineAt(host: GroupHost, at: number, marks = false): LogLine | null {
   const entry = reader.entryAt(at as Position);
   const view = entryView(reader, entry);
   if (!entry || !view) return null;
-  return { ...view, status: 'committed', ...(marks ? entryMarks(reader, entry) : {}) };
+  return {
+    ...view,
+    status: 'committed',
+    ...(marks ? { ...entryMarks(reader, entry), changed: changedBy(reader, entry) } : {}),
+  };
+}
+
+/** Who made the newest revision; null where it is the first. */
+function changedBy(reader: DocumentReader, entry: EntryRecord): Changed | null {
+  const { kind, author, writer, timeMs, offsetMinutes } = reader.revisionOf(entry, entry.revision);
+  if (kind === 'create') return null;
+  const name = reader.member(author)?.name ?? '';
+  return { change: kind, author, name, writer, time: isoTime(timeMs, offsetMinutes) };
+}
+
+interface PendingParams {
+  readonly pendingMax?: number;
+  readonly marks?: boolean;
 }
 
 /** The last so many. What they wait for is the same for all. */
-export function pendingLines(host: GroupHost, network: Network, limit?: number): PendingLine[] {
+export function pendingLines(host: GroupHost, network: Network, params: PendingParams): PendingLine[] {
   const { replica } = host;
   const why = whyNot(host, network);
   // An entry that several commands wait for is shown once, as the last of them leaves it.
-  const lastOf = new Map(replica.outbox.pendingView(replica.reader, limit).map((view) => [view.id, view]));
+  const lastOf = new Map(replica.outbox.pendingView(replica.reader, params.pendingMax).map((view) => [view.id, view]));
   return [...lastOf.values()].map((view) => ({
     id: view.id,
     author: view.author,
@@ -107,6 +131,8 @@ export function pendingLines(host: GroupHost, network: Network, limit?: number):
     placed: null,
     why: why?.text ?? 'It is on its way.',
     whyCode: why?.code ?? 'ON_ITS_WAY',
+    // Whatever is done to an entry that is not agreed itself, what waits is a new entry.
+    ...(params.marks ? { change: view.position === null ? 'create' : view.what, of: view.position } : {}),
   }));
 }
 

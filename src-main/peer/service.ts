@@ -98,6 +98,18 @@ export function createService(init: ServiceInit): PeerService {
     return params.group === undefined && broken.length > 0 ? { ...status, broken } : status;
   };
 
+  /** For windows, which show a group that is closed for a while as what it is, and not as one that is not there. */
+  const watchedStatus = (): PeerStatus => {
+    const status = statusOf({});
+    const closed = [...init.hosts.values()].filter((host) => !host.isOpen);
+    if (closed.length === 0) return status;
+    const passing = closed.map((host) => {
+      const { code, message } = beingOpened(host);
+      return { group: host.group, code, message };
+    });
+    return { ...status, broken: [...(status.broken ?? []), ...passing] };
+  };
+
   const service: PeerService = {
     groups: async () =>
       [...init.hosts.values()].map((host) => ({ group: host.group, title: host.replica.reader.title() ?? '' })),
@@ -175,7 +187,7 @@ export function createService(init: ServiceInit): PeerService {
 
     members: async (params) => members(hostOf(params), network),
 
-    watch: (_params, signal) => watch({ hosts: init.hosts, network, status: () => statusOf({}) }, signal),
+    watch: (_params, signal) => watch({ hosts: init.hosts, network, status: watchedStatus }, signal),
 
     async dismiss(params) {
       const host = hostOf(params);

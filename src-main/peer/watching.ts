@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { GroupId } from '../../shared/base/ids.ts';
-import { isoTime } from '../../shared/document/index.ts';
+import { type Body, type DocumentReader, type EntryRecord, isoTime } from '../../shared/document/index.ts';
 import {
   CHANGED_MAX,
   PENDING_LINES_MAX,
@@ -87,8 +87,9 @@ class Feed {
     this.#isTooMuch = true;
   }
 
-  *news(): Generator<WatchEvent> {
-    if (!this.host.isOpen) return;
+  /** All of one moment: an entry that is pending no more is agreed in the same news, or refused. */
+  news(): WatchEvent[] {
+    if (!this.host.isOpen) return [];
     const { replica, group } = this.host;
     if (this.#replica !== replica) {
       this.#isTooMuch ||= this.#replica !== null;
@@ -96,35 +97,53 @@ class Feed {
       this.#positions = -1;
       this.#changes = -1;
     }
+    const news: WatchEvent[] = [];
     const positions = replica.reader.positions();
     if (positions !== this.#positions || this.#changed.size > 0 || this.#isTooMuch) {
       const changed = this.#isTooMuch ? null : [...this.#changed].toSorted((a, b) => a - b);
       this.#changed.clear();
       this.#isTooMuch = false;
       this.#positions = positions;
-      yield { kind: 'log', group, positions, changed };
+      news.push({ kind: 'log', group, positions, changed });
     }
-    yield* this.#ownNews(replica, group);
+    return [...news, ...this.#ownNews(replica, group)];
   }
 
-  *#ownNews(replica: Replica, group: GroupId): Generator<WatchEvent> {
-    const { outbox } = replica;
-    if (outbox.changes === this.#changes) return;
+  #ownNews(replica: Replica, group: GroupId): WatchEvent[] {
+    const { outbox, reader } = replica;
+    if (outbox.changes === this.#changes) return [];
     this.#changes = outbox.changes;
-    const lines = pendingLines(this.host, this.#network, PENDING_LINES_MAX);
-    yield { kind: 'pending', group, count: outbox.pending, lines };
-    yield { kind: 'refused', group, lines: outbox.refusedView().slice(-REFUSED_MAX).map(refusedLine) };
+    const lines = pendingLines(this.host, this.#network, { pendingMax: PENDING_LINES_MAX, marks: true });
+    const refused = outbox.refusedView().slice(-REFUSED_MAX);
+    return [
+      { kind: 'pending', group, count: outbox.pending, lines },
+      { kind: 'refused', group, lines: refused.map((item) => refusedLine(item, reader)) },
+    ];
   }
 }
 
-function refusedLine({ key, code, detail, writer, timeMs, offsetMinutes, body }: RefusedItem): RefusedLine {
+function refusedLine(item: RefusedItem, reader: DocumentReader): RefusedLine {
+  const { key, code, detail, writer, timeMs, offsetMinutes, body } = item;
   const refused = { refused: code, detail };
+  const isChange = body.kind === 'edit' || body.kind === 'remove' || body.kind === 'restore';
+  const entry = isChange ? reader.entry(body.entry) : undefined;
   return {
     key,
     whyCode: refusalCode(refused),
-    why: wordsOf(refused),
+    why: (code === 'ENTRY_REMOVED' && entry && removedWords(reader, entry, body.kind)) || wordsOf(refused),
     writer,
     time: isoTime(timeMs, offsetMinutes),
     text: body.kind === 'create' || body.kind === 'edit' ? body.text : null,
+    change: isChange || body.kind === 'create' ? body.kind : null,
+    of: entry?.position ?? null,
   };
+}
+
+/** With the name of whoever was there first, as long as nobody did anything to the entry since. */
+function removedWords(reader: DocumentReader, entry: EntryRecord, what: Body['kind']): string | null {
+  const { kind, author, writer } = reader.revisionOf(entry, entry.revision);
+  if (kind !== 'remove') return null;
+  const name = writer || reader.member(author)?.name || author.slice(-6);
+  if (what === 'remove') return `${name} had removed the entry already.`;
+  return `The entry was removed by ${name} before this edit arrived. Your wording is kept here.`;
 }

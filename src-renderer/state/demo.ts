@@ -1,4 +1,4 @@
-import type { PeerService } from '../../shared/ipc/contract.ts';
+import type { GroupName, PeerService } from '../../shared/ipc/contract.ts';
 
 const LINES: readonly (readonly [writer: string, text: string])[] = [
   ['Ana', 'Took over the watch. Wind **SW 4**, visibility good.'],
@@ -13,11 +13,12 @@ const LINES: readonly (readonly [writer: string, text: string])[] = [
   ['Cy', 'Took over from Ana. Nothing to hand over but the coffee.'],
 ];
 
-/** A log to look around in, on this machine alone. Answers with its group. */
-export async function makeDemo(service: PeerService, signal: AbortSignal): Promise<string> {
-  const { group } = await service.create({ title: 'Demo · Bridge watch' }, signal);
+/** A log to look around in, on this machine alone. Its group is told at once, and it fills before one's eyes. */
+export async function makeDemo(service: PeerService, made: (group: GroupName) => void): Promise<void> {
+  const { signal } = new AbortController();
+  const { group, title } = await service.create({ title: 'Demo · Bridge watch' }, signal);
+  made({ group, title });
   for (const [writer, text] of LINES) {
     await service.append({ group, writer, text, wait: 'committed', timeoutMs: 5_000 }, signal);
   }
-  return group;
 }

@@ -1,17 +1,20 @@
-import type {
-  CommittedLine,
-  GroupStatus,
-  LogLine,
-  PeerService,
-  PendingLine,
-  RefusedLine,
-  WatchEvent,
+import {
+  type CommittedLine,
+  type GroupStatus,
+  type LogLine,
+  PENDING_LINES_MAX,
+  type PeerService,
+  type PendingLine,
+  type RefusedLine,
+  type WatchEvent,
 } from '../../shared/ipc/contract.ts';
+import { isFetching, readOnlyWords } from '../words/writing.ts';
 import { Draft } from './draft.svelte.ts';
 import { isCancelled, isLost, wordsOf } from './failure.ts';
 import { notices } from './notices.svelte.ts';
 import { PAGE_SIZE, PageCache } from './pages.ts';
 import { Sending } from './sending.ts';
+import { Tail } from './tail.ts';
 
 /** Pages kept of each log: far more than a screen, far less than a log. */
 const PAGES_MAX = 24;
@@ -35,13 +38,19 @@ export class LogState {
   readonly #cache = new PageCache<CommittedLine>(PAGES_MAX, isSameLine);
   /** Counts what came into the cache, so that what reads from it is drawn again. */
   #version = $state(0);
-  #shown = { from: 1, to: 0 };
+  readonly #tail = new Tail();
+  /** What is on the screen, and how long the log was when that was said. */
+  #shown = { from: 1, to: 0, positions: -1 };
   #ending = new AbortController();
 
   status = $state.raw<GroupStatus | null>(null);
   positions = $state(0);
   pendingCount = $state(0);
-  pending = $state.raw<readonly PendingLine[]>([]);
+  readonly pending = $derived.by<readonly PendingLine[]>(() => {
+    this.#version;
+    const ids = new Set(Array.from(this.#cache.lines(), ({ id }) => id));
+    return this.#tail.shown({ has: (id) => ids.has(id), line: (position) => this.#cache.line(position) });
+  });
   refused = $state.raw<readonly RefusedLine[]>([]);
   /** The entry that the keyboard is on; null: the last one. */
   active = $state<number | null>(null);
@@ -51,17 +60,39 @@ export class LogState {
   isSending = $state(false);
   #onItsWay = '';
   #isNextWanted = false;
+  /** What it was called when it was opened here. */
+  readonly #titleFirst: string;
   readonly draft: Draft;
   readonly #sending = new Sending();
 
-  constructor(service: () => PeerService | null, group: string) {
+  constructor(service: () => PeerService | null, group: string, title = '') {
     this.#service = service;
     this.group = group;
+    this.#titleFirst = title;
     this.draft = new Draft(service, group, 'new');
   }
 
+  get title(): string {
+    return this.status?.title || this.#titleFirst;
+  }
+
+  /** Why nothing can be written here; null where it can. */
+  get readOnly(): string | null {
+    return this.status && readOnlyWords(this.status);
+  }
+
   get canWrite(): boolean {
-    return this.status === null || this.status.rights !== 'reader';
+    return this.readOnly === null;
+  }
+
+  /** What is written meanwhile stays in its field. */
+  get isFetching(): boolean {
+    return this.status !== null && isFetching(this.status);
+  }
+
+  /** Entries that wait. The peer counts its own commands, members' ones too, and shows the newest lines; where it shows all, they are counted. */
+  get waiting(): number {
+    return this.pending.length < PENDING_LINES_MAX ? this.pending.length : this.pendingCount;
   }
 
   /** Undefined while it is being read. */
@@ -93,7 +124,8 @@ export class LogState {
       this.#readWanted();
     } else if (event.kind === 'pending') {
       this.pendingCount = event.count;
-      this.pending = event.lines;
+      this.#tail.take(event.lines, this.#isRead());
+      this.#version += 1;
     } else {
       this.refused = event.lines;
     }
@@ -101,8 +133,20 @@ export class LogState {
 
   /** These positions are on the screen, or nearly. */
   show(from: number, to: number): void {
-    this.#shown = { from, to };
+    this.#shown = { from, to, positions: this.positions };
     this.#readWanted();
+    this.#noteRead();
+  }
+
+  /** What is on the screen is as it is now. A log that has grown since then shows something else in a moment. */
+  #isRead(): boolean {
+    const { from, to, positions } = this.#shown;
+    return positions === this.positions && this.#cache.isRead(from, to);
+  }
+
+  #noteRead(): void {
+    if (this.#isRead()) this.#tail.read();
+    this.#version += 1;
   }
 
   jump(position: number): void {
@@ -128,9 +172,9 @@ export class LogState {
         if (line.status === 'committed') lines.push(line);
       }
       this.#cache.put(page, lines);
-      this.#version += 1;
       // The log may have grown while this was read.
       this.#readWanted();
+      this.#noteRead();
     } catch (error) {
       this.#cache.failed(page);
       if (!isCancelled(error) && !isLost(error)) setTimeout(() => this.#readWanted(), AGAIN_MS);
@@ -144,7 +188,7 @@ export class LogState {
     const { editing } = this;
     const draft = editing?.draft ?? this.draft;
     const text = draft.text.toWellFormed();
-    if (text.trim() === '') return;
+    if (text.trim() === '' || this.isFetching) return;
     if (this.isSending) {
       // Pressed again while the one before is on its way to the disk: it goes next.
       if (text !== this.#onItsWay) this.#isNextWanted = true;
@@ -246,6 +290,7 @@ function isSameLine(a: CommittedLine, b: CommittedLine): boolean {
     a.text === b.text &&
     a.name === b.name &&
     a.clock === b.clock &&
-    a.overlap === b.overlap
+    a.overlap === b.overlap &&
+    a.changed?.name === b.changed?.name
   );
 }

@@ -65,6 +65,22 @@ export class PageCache<L extends Placed> {
     return wanted;
   }
 
+  /** Every page of these positions is here, as it is now. */
+  isRead(from: number, to: number): boolean {
+    const last = Math.min(to, this.#positions);
+    for (let page = pageOf(Math.max(1, from)); page <= pageOf(last) && last > 0; page++) {
+      const known = this.#pages.get(page);
+      const length = Math.min(PAGE_SIZE, this.#positions - page * PAGE_SIZE);
+      if (!known || known.isStale || known.lines.length < length || this.#reading.has(page)) return false;
+    }
+    return true;
+  }
+
+  /** All lines that are here, in no order. */
+  *lines(): Generator<L> {
+    for (const { lines } of this.#pages.values()) yield* lines;
+  }
+
   begin(page: number): void {
     this.#reading.set(page, { isOutdated: false });
   }

@@ -1,5 +1,5 @@
-import { SvelteMap } from 'svelte/reactivity';
-import type { PeerService, PeerStatus, WatchEvent } from '../../shared/ipc/contract.ts';
+import { SvelteMap, SvelteSet } from 'svelte/reactivity';
+import type { BrokenGroup, GroupStatus, PeerService, PeerStatus, WatchEvent } from '../../shared/ipc/contract.ts';
 import { Link, type LinkState } from '../carrier/link.ts';
 import type { OpenWire } from '../carrier/wire.ts';
 import { isCancelled, isLost, wordsOf } from './failure.ts';
@@ -17,9 +17,22 @@ export class PeerState {
   status = $state.raw<PeerStatus | null>(null);
   /** By group. Logs stay while the connection is lost, so that one can read and write on. */
   readonly logs = new SvelteMap<string, LogState>();
+  /** Opened by this window, and not told of by the peer yet. */
+  readonly #opened = new SvelteSet<string>();
 
   constructor(open: OpenWire) {
     this.#link = new Link(open, (state) => this.#follow(state));
+  }
+
+  /** How each log stands, or stood when it was last known: one that is closed for a moment stays where it is. */
+  readonly groups = $derived.by<readonly GroupStatus[]>(() => {
+    const ids = new Set(this.broken.map(({ group }) => group));
+    return [...this.logs.values()].flatMap(({ group, status }) => (status === null || ids.has(group) ? [] : [status]));
+  });
+
+  /** Logs that can't be opened, and won't be by themselves. */
+  get broken(): readonly BrokenGroup[] {
+    return this.status?.broken?.filter((each) => !isPassing(each)) ?? [];
   }
 
   get connection(): LinkState {
@@ -74,24 +87,60 @@ export class PeerState {
 
   #take(event: WatchEvent): void {
     if (event.kind === 'status') {
-      this.status = event.status;
-      for (const group of event.status.groups) this.log(group.group).status = group;
+      this.#takeStatus(event.status);
     } else if (event.kind === 'gone') {
-      this.logs.get(event.group)?.detach();
-      this.logs.delete(event.group);
+      this.#drop(event.group);
     } else {
       this.log(event.group).take(event);
     }
   }
 
+  #takeStatus(status: PeerStatus): void {
+    this.status = status;
+    for (const group of status.groups) {
+      this.log(group.group).status = group;
+      this.#opened.delete(group.group);
+    }
+    const broken = status.broken ?? [];
+    for (const each of broken.filter(isPassing)) {
+      const log = this.logs.get(each.group);
+      if (log?.status && each.code === 'DISK_FULL') {
+        log.status = { ...log.status, canCommit: false, whyCode: 'DISK_FULL', why: each.message };
+      }
+    }
+    const known = new Set([...status.groups, ...broken].map(({ group }) => group));
+    for (const group of this.logs.keys()) if (!known.has(group) && !this.#opened.has(group)) this.#drop(group);
+  }
+
+  #drop(group: string): void {
+    const log = this.logs.get(group);
+    void log?.draft.save();
+    log?.detach();
+    this.logs.delete(group);
+  }
+
+  /** A log that was just made or joined: one can write in it before the peer told how it stands. */
+  opened(group: string, title: string): void {
+    if (this.status?.groups.some((each) => each.group === group)) return;
+    this.#opened.add(group);
+    this.log(group, title);
+  }
+
+  isHere(group: string): boolean {
+    return this.#opened.has(group) || this.groups.some((each) => each.group === group);
+  }
+
   /** The log of a group; from now on it is kept up to date. */
-  log(group: string): LogState {
+  log(group: string, title = ''): LogState {
     let log = this.logs.get(group);
     if (!log) {
-      log = new LogState(() => this.service, group);
+      log = new LogState(() => this.service, group, title);
       this.logs.set(group, log);
       log.attach();
     }
     return log;
   }
 }
+
+/** Closed to be opened again by itself: the disk is full, or a fault was found and is looked after. */
+const isPassing = ({ code }: BrokenGroup): boolean => code === 'DISK_FULL' || code === 'BUSY' || code === 'STOPPING';

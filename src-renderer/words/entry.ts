@@ -1,5 +1,7 @@
 import type { CommittedLine, PendingLine } from '../../shared/ipc/contract.ts';
+import type { WhyCode } from '../../shared/ipc/errors.ts';
 import { thin } from './numbers.ts';
+import { nameOf } from './people.ts';
 import { clock, dayKey, moment } from './times.ts';
 
 /** From here on it is worth saying that an entry was written long before it got its place. Milliseconds. */
@@ -47,10 +49,33 @@ export function clockWords(line: CommittedLine): string | null {
   return `${line.name}'s clock is about ${count <= 1 ? one : `${thin(count)} ${many}`} ${line.clock}. The order isn't affected.`;
 }
 
-/** What stands beside an entry that has no place yet. */
-export function pendingWords(line: PendingLine): string {
-  if (line.whyCode === 'ALONE') return 'saved here';
-  if (line.whyCode === 'ON_ITS_WAY' || line.whyCode === 'NO_LEADER') return 'on its way';
-  if (line.whyCode === 'UPDATE_NEEDED') return 'update needed';
+/** How far a command has come that is not agreed yet. What it waits for is the same for all of a log. */
+export function pendingWords(whyCode: WhyCode): string {
+  if (whyCode === 'ALONE') return 'saved here';
+  if (whyCode === 'ON_ITS_WAY' || whyCode === 'NO_LEADER') return 'on its way';
+  if (whyCode === 'UPDATE_NEEDED') return 'update needed';
   return 'waiting';
+}
+
+/** "edit of #57": what a pending or refused command is about; null for a new entry, which speaks for itself. */
+export function aboutWords({
+  change,
+  of = null,
+}: {
+  change?: PendingLine['change'] | null;
+  of?: number | null;
+}): string | null {
+  const entry = of === null ? 'an entry' : `#${thin(of)}`;
+  if (change === 'edit') return `edit of ${entry}`;
+  if (change === 'remove') return `removal of ${entry}`;
+  if (change === 'restore') return `restoring ${entry}`;
+  return null;
+}
+
+/** "edited by Ben", "removed by Ana, 22:10": what became of an entry since it was written; null for nothing. */
+export function changedWords(line: CommittedLine, zone?: string): string | null {
+  const { changed } = line;
+  if (!changed) return line.removed ? 'removed' : line.revision > 1 ? 'edited' : null;
+  const what = { edit: 'edited', remove: 'removed', restore: 'restored' }[changed.change];
+  return `${what} by ${nameOf(changed)}, ${moment(changed.time, Date.now(), zone)}`;
 }

@@ -9,6 +9,12 @@ export const PERSON_COLOURS = 8;
 export const nameOf = (line: Pick<LogLine, 'writer' | 'name' | 'author'>): string =>
   line.writer || line.name || line.author.slice(-6);
 
+/** A member's name, or the end of its id for one that never gave a name. */
+export const memberName = ({ name, peer }: Pick<MemberStatus, 'name' | 'peer'>): string => name || peer.slice(-6);
+
+/** Enough of a group's id to tell it from this machine's others. */
+export const shortId = (group: string): string => group.slice(0, 8);
+
 /** The first letter as a person sees one, with all its accents. */
 export function initialOf(name: string): string {
   const [first] = new Intl.Segmenter().segment(name.trim());

@@ -1,12 +1,15 @@
-import type { GroupStatus } from '../../shared/ipc/contract.ts';
+import type { GroupStatus, Rights } from '../../shared/ipc/contract.ts';
 import type { WhyCode } from '../../shared/ipc/errors.ts';
 import { spelled, thin } from './numbers.ts';
+import { behind, fetchingWords, isFarBehind } from './progress.ts';
 
 export type Tone = 'well' | 'waiting' | 'wrong';
 
 /** How a group stands, as the one sentence at the top. */
 export interface Standing {
   readonly sentence: string;
+  /** The same without what changes all the time, to be read out. */
+  readonly spoken?: string;
   readonly tone: Tone;
   /** Something is in the way, and the peer can say what. */
   readonly hasReason: boolean;
@@ -36,16 +39,41 @@ const reasons: Partial<Record<WhyCode, readonly [words: string, tone: Tone]>> = 
 export function standing(status: GroupStatus): Standing {
   const here = status.members.filter((member) => member.connected).length;
   const ofAll = `${thin(here)} of ${thin(status.members.length)} here`;
-  if (status.whyCode === null || status.whyCode === 'ON_ITS_WAY') {
+  const isWell = status.whyCode === null || status.whyCode === 'ON_ITS_WAY';
+  const missed = behind(status);
+  if (missed !== null && (status.whyCode === 'CATCHING_UP' || (isWell && isFarBehind(status)))) {
+    return {
+      sentence: `fetching the log, ${fetchingWords(missed)}`,
+      spoken: 'fetching the log',
+      tone: 'waiting',
+      hasReason: true,
+    };
+  }
+  if (missed !== null && status.whyCode === 'DAMAGED') {
+    return {
+      sentence: `this copy is damaged · repairing, ${fetchingWords(missed)}`,
+      spoken: 'this copy is damaged, repairing',
+      tone: 'wrong',
+      hasReason: true,
+    };
+  }
+  if (isWell) {
     const rest = status.pending === 0 ? 'all agreed' : `${thin(status.pending)} on the way`;
     return { sentence: `${ofAll} · ${rest}`, tone: 'well', hasReason: false };
   }
-  const known = reasons[status.whyCode];
+  const known = status.whyCode && reasons[status.whyCode];
   if (known) return { sentence: known[0], tone: known[1], hasReason: true };
   const more = missing(status.quorum);
   const sentence = more === 0 ? `${ofAll} · waiting` : `waiting for ${thin(more)} more`;
   return { sentence, tone: 'waiting', hasReason: true };
 }
+
+export const rightsWords = (rights: Rights): string =>
+  ({
+    reader: 'read',
+    writer: 'read and write',
+    keeper: 'read and write, invite and remove, and say who votes',
+  })[rights];
 
 /** What the group can lose now and still go on. */
 export function survival({ quorum }: Pick<GroupStatus, 'quorum'>): string {

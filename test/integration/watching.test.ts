@@ -65,11 +65,47 @@ describe('a window that watches', () => {
     await until('Ben is missed', () => window.last('status')?.status.groups[0]?.canCommit === false);
     await ana.does('append', '--wait', 'saved', 'alone');
     await until('it waits', () => window.last('pending')?.count === 1);
-    expect(window.last('pending')?.lines).toMatchObject([{ text: 'alone', status: 'pending' }]);
+    expect(window.last('pending')?.lines).toMatchObject([
+      { text: 'alone', status: 'pending', change: 'create', of: null },
+    ]);
     await ben.start();
     await until('it has its place', () => window.last('pending')?.count === 0);
     expect(window.last('log')?.positions).toBe(1);
     await window.close();
+  });
+
+  test('is told what waits about an entry, and who changed it once it is agreed; a command line is told neither', async () => {
+    const [ana, ben] = await world().group('Ana', 'Ben');
+    for (const text of ['one', 'two', 'three']) await ana.does('append', text);
+    await ana.does('remove', '3');
+    const window = await open(ana);
+    await ben.stop();
+    await until('Ben is missed', () => window.last('status')?.status.groups[0]?.canCommit === false);
+    for (const [what, ...args] of [
+      ['edit', '1', 'one, better'],
+      ['remove', '2'],
+      ['restore', '3'],
+    ] as const) {
+      await ana.does(what, '--wait', 'saved', ...args);
+    }
+    await until('all wait', () => window.last('pending')?.lines.length === 3);
+    expect(window.last('pending')?.lines.map(({ change, of }) => [change, of])).toEqual([
+      ['edit', 1],
+      ['remove', 2],
+      ['restore', 3],
+    ]);
+    const plain = await ana.log('--pending');
+    for (const line of plain) expect(Object.keys(line)).not.toEqual(expect.arrayContaining(['change']));
+    await ben.start();
+    await until('they have their places', () => window.last('pending')?.count === 0);
+    await window.close();
+    const lines = [];
+    for await (const line of (await ana.service()).log({ follow: false, pending: false, marks: true }, never)) {
+      if (line.status === 'committed') lines.push(line);
+    }
+    expect(lines.map(({ changed }) => changed?.change)).toEqual(['edit', 'remove', 'restore']);
+    expect(lines[0]?.changed).toMatchObject({ author: ana.id, name: 'Ana' });
+    for (const line of await ana.log()) expect(line).not.toHaveProperty('changed');
   });
 
   test('that does not ask for a while is told together, in bounds', async () => {
@@ -111,7 +147,8 @@ describe('a window that watches', () => {
     await until('it is refused', () => again.last('refused')?.lines.length === 1);
     const [line] = again.last('refused')?.lines ?? [];
     expect(line).toMatchObject({ text: 'too late', whyCode: 'REFUSED_ENTRY_REMOVED' });
-    expect(line?.why).toMatch(/removed before this edit arrived/);
+    expect(line?.why).toMatch(/removed by Ana before this edit arrived/);
+    expect(line).toMatchObject({ change: 'edit', of: 1 });
     await (await ben.service()).dismiss({ key: line?.key ?? '' }, never);
     await until('it is dismissed', () => again.last('refused')?.lines.length === 0);
     await again.close();

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { GroupStatus, MemberStatus } from '../../shared/ipc/contract.ts';
 import { memberWords } from '../../src-renderer/words/people.ts';
+import { damageWords } from '../../src-renderer/words/progress.ts';
 import { standing, survival } from '../../src-renderer/words/standing.ts';
+import { isFetching, readOnlyWords } from '../../src-renderer/words/writing.ts';
 
 const member = (name: string, more: Partial<MemberStatus> = {}): MemberStatus => ({
   peer: name,
@@ -45,6 +47,11 @@ describe('the sentence at the top', () => {
     ['choosing who leads', { whyCode: 'NO_LEADER' }],
     ['update needed', { whyCode: 'UPDATE_NEEDED' }],
     ['this copy is damaged', { whyCode: 'DAMAGED' }],
+    ['this copy is damaged · repairing, 12 of 100', { whyCode: 'DAMAGED', applied: 12 }],
+    ['fetching the log, 0 of 100', { whyCode: 'CATCHING_UP', applied: 0 }],
+    ['fetching the log, 20 of 100', { applied: 20 }],
+    ['3 of 3 here · all agreed', { applied: 90 }],
+    ['no longer a member', { whyCode: 'REMOVED', applied: 20 }],
   ])('%s', (sentence, more) => {
     expect(standing(status(more)).sentence).toBe(sentence);
   });
@@ -65,6 +72,39 @@ describe('what the group survives', () => {
     ['one machine decides; without it nothing is agreed', { phase1: 1, phase2: 1, voters: 1, reachable: 1 }],
   ])('%s', (words, quorum) => {
     expect(survival({ quorum })).toBe(words);
+  });
+});
+
+describe('a damaged copy', () => {
+  test('says from whom it is repaired, and how far', () => {
+    const alone = status({ applied: 12, members: [member('Ana', { chosen: 12 }), member('NAS')] });
+    expect(damageWords(alone)).toBe(
+      'A file on this disk was damaged. Nothing is lost in the group: repairing from NAS, 12 of 100.',
+    );
+    expect(damageWords(status({ applied: 12 }))).toMatch(/repairing from the other machines, 12 of 100\.$/);
+  });
+
+  test('says what it can do when it is whole, and what it waits for when nobody is here', () => {
+    expect(damageWords(status())).toMatch(/all that was agreed is here again\. This copy stays a reader/);
+    const away = { applied: 12, members: [member('Ana', { chosen: 12 }), member('Ben', { connected: false })] };
+    expect(damageWords(status(away))).toMatch(/fetched when another machine can be reached\.$/);
+  });
+});
+
+describe('in place of the field stands why nothing can be written', () => {
+  test.each<[RegExp, Partial<GroupStatus>]>([
+    [/^You can read this log\./, { rights: 'reader' }],
+    [/^This machine is no longer a member\./, { whyCode: 'REMOVED' }],
+    [/^This copy is damaged/, { whyCode: 'DAMAGED' }],
+  ])('%s', (words, more) => {
+    expect(readOnlyWords(status(more))).toMatch(words);
+  });
+
+  test('but not while its own rights are on their way here', () => {
+    const coming = status({ rights: 'reader', whyCode: 'CATCHING_UP' });
+    expect(readOnlyWords(coming)).toBeNull();
+    expect(isFetching(coming)).toBe(true);
+    expect(readOnlyWords(status({ whyCode: 'ALONE' }))).toBeNull();
   });
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { CommittedLine } from '../../shared/ipc/contract.ts';
-import { clockWords, timing } from '../../src-renderer/words/entry.ts';
+import { aboutWords, changedWords, clockWords, pendingWords, timing } from '../../src-renderer/words/entry.ts';
 import { thin } from '../../src-renderer/words/numbers.ts';
 import { clock, dayHeading, dayKey, moment } from '../../src-renderer/words/times.ts';
 
@@ -71,6 +71,28 @@ describe('beside an entry', () => {
     expect(clockWords(line({ clock: 'ahead', time: '2026-11-19T14:21:00Z' }))).toContain('about 20 minutes ahead');
     expect(clockWords(line({}))).toBeNull();
   });
+});
+
+describe('what became of an entry', () => {
+  const by = { author: 'q', name: 'Ana', writer: 'Ana', time: '2026-11-18T22:10:00Z' } as const;
+
+  test('names who did it, and when', () => {
+    const removed = line({ removed: true, text: null, revision: 2, changed: { change: 'remove', ...by } });
+    expect(changedWords(removed, 'UTC')).toBe('removed by Ana, Wed 18 Nov, 22:10');
+    expect(changedWords(line({ revision: 3, changed: { change: 'edit', ...by } }), 'UTC')).toMatch(/^edited by Ana, /);
+    expect(changedWords(line({ revision: 3, changed: { change: 'restore', ...by } }), 'UTC')).toMatch(/^restored by /);
+    expect(changedWords(line({ changed: null }))).toBeNull();
+  });
+});
+
+test('what waits says what it is, and how far it has come', () => {
+  expect(aboutWords({ change: 'edit', of: 1_057 })).toBe('edit of #1\u202f057');
+  expect(aboutWords({ change: 'remove', of: 57 })).toBe('removal of #57');
+  expect(aboutWords({ change: 'restore', of: 57 })).toBe('restoring #57');
+  expect(aboutWords({ change: 'create', of: null })).toBeNull();
+  expect(pendingWords('ALONE')).toBe('saved here');
+  expect(pendingWords('ON_ITS_WAY')).toBe('on its way');
+  expect(pendingWords('NO_QUORUM')).toBe('waiting');
 });
 
 test('long numbers have thin separators', () => {
