@@ -21,6 +21,9 @@ const LOOK_MS = 40;
 /** Every so many looks it is also asked how the peer stands, which is more work. */
 const LOOKS_PER_STATUS = 6;
 
+/** What the texts of one event come to: it is sent again with each change, and an entry may be a mebibyte. UTF-16 units. */
+const TEXTS_MAX = 1024 * 1024;
+
 export interface Watched {
   readonly hosts: ReadonlyMap<string, GroupHost>;
   readonly network: Network;
@@ -113,13 +116,23 @@ class Feed {
     const { outbox, reader } = replica;
     if (outbox.changes === this.#changes) return [];
     this.#changes = outbox.changes;
-    const lines = pendingLines(this.host, this.#network, { pendingMax: PENDING_LINES_MAX, marks: true });
+    const lines = newest(pendingLines(this.host, this.#network, { pendingMax: PENDING_LINES_MAX, marks: true }));
     const refused = outbox.refusedView().slice(-REFUSED_MAX);
     return [
       { kind: 'pending', group, count: outbox.pending, lines },
-      { kind: 'refused', group, lines: refused.map((item) => refusedLine(item, reader)) },
+      { kind: 'refused', group, lines: newest(refused.map((item) => refusedLine(item, reader))) },
     ];
   }
+}
+
+/** The last lines, as many as go together, and one whatever its length. */
+function newest<L extends { readonly text: string | null }>(lines: readonly L[]): L[] {
+  let length = 0;
+  const tooLong = lines.findLastIndex(({ text }) => {
+    length += text?.length ?? 0;
+    return length > TEXTS_MAX;
+  });
+  return lines.slice(Math.min(tooLong + 1, lines.length - 1));
 }
 
 function refusedLine(item: RefusedItem, reader: DocumentReader): RefusedLine {

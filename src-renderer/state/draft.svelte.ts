@@ -14,10 +14,12 @@ export class Draft {
   #isTouched = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(service: () => PeerService | null, group: string, about: string) {
+  /** @param otherwise where nothing was kept; it stands there at once, so that keys pressed before the peer answers add to it */
+  constructor(service: () => PeerService | null, group: string, about: string, otherwise = '') {
     this.#service = service;
     this.group = group;
     this.about = about;
+    this.#text = otherwise;
   }
 
   get text(): string {
@@ -31,17 +33,17 @@ export class Draft {
     this.#timer = setTimeout(() => void this.save(), SAVE_MS);
   }
 
-  /** Fetches what was kept; `otherwise` is what an entry says now. */
-  async load(otherwise = ''): Promise<void> {
+  /** Fetches what was kept. */
+  async load(): Promise<void> {
     const service = this.#service();
     if (!service) return;
     const { group, about } = this;
     try {
       const { text } = await service.draft({ group, about }, new AbortController().signal);
       this.#saved = text;
-      if (!this.#isTouched) this.#text = text || otherwise;
+      if (!this.#isTouched && text !== '') this.#text = text;
     } catch {
-      if (!this.#isTouched && this.#text === '') this.#text = otherwise;
+      // What stands there stays.
     }
   }
 

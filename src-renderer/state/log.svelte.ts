@@ -221,8 +221,8 @@ export class LogState {
   startEditing(line: LogLine): void {
     const before = line.text;
     if (before === null || !this.canWrite) return;
-    const draft = new Draft(this.#service, this.group, line.id);
-    void draft.load(before);
+    const draft = new Draft(this.#service, this.group, line.id, before);
+    void draft.load();
     this.editing = { id: line.id, position: line.position, before, draft };
   }
 

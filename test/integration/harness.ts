@@ -116,6 +116,11 @@ export class Peer {
     return this.#child !== null;
   }
 
+  /** Of its process, while it runs. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   /** Starts the process, on the port that it had before or on another one, and waits until it is ready. */
   async start({ otherPort = false } = {}): Promise<this> {
     if (this.#child !== null) throw new Error(`${this.name} runs already`);
