@@ -325,6 +325,7 @@ export type WatchEvent =
       /** Entries that are new or other than before, ascending; null: more than can be named, so read again what is shown. */
       readonly changed: readonly number[] | null;
     }
+  /** `count` is of all lines; where they are too many, of the commands before those that were looked at. */
   | { readonly kind: 'pending'; readonly group: string; readonly count: number; readonly lines: readonly PendingLine[] }
   | { readonly kind: 'refused'; readonly group: string; readonly lines: readonly RefusedLine[] }
   /** The group is no longer open here. */

@@ -116,10 +116,11 @@ class Feed {
     const { outbox, reader } = replica;
     if (outbox.changes === this.#changes) return [];
     this.#changes = outbox.changes;
-    const lines = newest(pendingLines(this.host, this.#network, { pendingMax: PENDING_LINES_MAX, marks: true }));
+    const lines = pendingLines(this.host, this.#network, { pendingMax: PENDING_LINES_MAX, marks: true });
+    const count = Math.max(0, outbox.pending - PENDING_LINES_MAX) + lines.length;
     const refused = outbox.refusedView().slice(-REFUSED_MAX);
     return [
-      { kind: 'pending', group, count: outbox.pending, lines },
+      { kind: 'pending', group, count, lines: newest(lines) },
       { kind: 'refused', group, lines: newest(refused.map((item) => refusedLine(item, reader))) },
     ];
   }

@@ -27,6 +27,14 @@ class Focus {
       // Who goes on somewhere else does not want to be fetched back.
       if (dialogs.open === null) this.#isComposerWanted = false;
     });
+    // While the keyboard moves it is nowhere for a moment, and what it leaves may go already, such as an entry's buttons.
+    document.addEventListener(
+      'focusout',
+      ({ relatedTarget }) => {
+        if (relatedTarget instanceof Element) this.#last = placeOf(relatedTarget);
+      },
+      { capture: true },
+    );
     new MutationObserver(() => {
       const { at, region } = this.#last;
       if (!isNowhere() || at === null || at.isConnected) return;

@@ -1,12 +1,11 @@
-import {
-  type CommittedLine,
-  type GroupStatus,
-  type LogLine,
-  PENDING_LINES_MAX,
-  type PeerService,
-  type PendingLine,
-  type RefusedLine,
-  type WatchEvent,
+import type {
+  CommittedLine,
+  GroupStatus,
+  LogLine,
+  PeerService,
+  PendingLine,
+  RefusedLine,
+  WatchEvent,
 } from '../../shared/ipc/contract.ts';
 import { isFetching, readOnlyWords } from '../words/writing.ts';
 import { Draft } from './draft.svelte.ts';
@@ -90,9 +89,9 @@ export class LogState {
     return this.status !== null && isFetching(this.status);
   }
 
-  /** Entries that wait. The peer counts its own commands, members' ones too, and shows the newest lines; where it shows all, they are counted. */
+  /** Entries that wait. The peer tells the newest, and how many there are; some of what is shown may have left since. */
   get waiting(): number {
-    return this.pending.length < PENDING_LINES_MAX ? this.pending.length : this.pendingCount;
+    return Math.max(this.pending.length, this.pendingCount);
   }
 
   /** Undefined while it is being read. */
@@ -124,7 +123,7 @@ export class LogState {
       this.#readWanted();
     } else if (event.kind === 'pending') {
       this.pendingCount = event.count;
-      this.#tail.take(event.lines, this.#isRead());
+      this.#tail.take(event.lines, { isCut: event.count > event.lines.length, isRead: this.#isRead() });
       this.#version += 1;
     } else {
       this.refused = event.lines;

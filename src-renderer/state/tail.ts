@@ -15,10 +15,13 @@ export class Tail {
   /** Pending no more, and shown until what became of them was read. */
   #leaving: readonly PendingLine[] = [];
 
-  /** @param isRead all that is on the screen is as it is now, so what left has been taken in already */
-  take(lines: readonly PendingLine[], isRead: boolean): void {
+  /**
+   * @param isCut there are more, which go before these and are not told: what left may be one of them
+   * @param isRead all that is on the screen is as it is now, so what left has been taken in already
+   */
+  take(lines: readonly PendingLine[], { isCut, isRead }: { readonly isCut: boolean; readonly isRead: boolean }): void {
     const ids = new Set(lines.map(({ id }) => id));
-    const left = isRead ? [] : [...this.#leaving, ...this.#lines].filter(({ id }) => !ids.has(id));
+    const left = isCut || isRead ? [] : [...this.#leaving, ...this.#lines].filter(({ id }) => !ids.has(id));
     this.#leaving = left;
     this.#lines = lines;
   }

@@ -36,12 +36,12 @@ const ids = (lines: readonly PendingLine[]): string[] => lines.map(({ id }) => i
 describe('a line that waits', () => {
   test('is shown once, whichever is told first: that it is agreed, or that it waits no more', () => {
     const tail = new Tail();
-    tail.take([pendingLine('a'), pendingLine('b')], true);
+    tail.take([pendingLine('a'), pendingLine('b')], { isCut: false, isRead: true });
     expect(ids(tail.shown(nothing))).toEqual(['a', 'b']);
     // Its page was read before anybody said that it waits no more.
     expect(ids(tail.shown(agreedOf({ a: null })))).toEqual(['b']);
     // It waits no more, and its page is still being read.
-    tail.take([pendingLine('b')], false);
+    tail.take([pendingLine('b')], { isCut: false, isRead: false });
     expect(ids(tail.shown(nothing))).toEqual(['a', 'b']);
     expect(ids(tail.shown(agreedOf({ a: null })))).toEqual(['b']);
     tail.read();
@@ -50,16 +50,23 @@ describe('a line that waits', () => {
 
   test('goes at once where nothing is left to be read, as when it was refused', () => {
     const tail = new Tail();
-    tail.take([pendingLine('a')], true);
-    tail.take([], true);
+    tail.take([pendingLine('a')], { isCut: false, isRead: true });
+    tail.take([], { isCut: false, isRead: true });
     expect(tail.shown(nothing)).toEqual([]);
+  });
+
+  test('goes at once where more wait than are told: it may be one of those', () => {
+    const tail = new Tail();
+    tail.take([pendingLine('a')], { isCut: false, isRead: true });
+    tail.take([pendingLine('b')], { isCut: true, isRead: false });
+    expect(ids(tail.shown(nothing))).toEqual(['b']);
   });
 
   test('stays over several news, and not beyond what was read', () => {
     const tail = new Tail();
-    tail.take([pendingLine('a')], true);
-    tail.take([pendingLine('b')], false);
-    tail.take([pendingLine('c')], false);
+    tail.take([pendingLine('a')], { isCut: false, isRead: true });
+    tail.take([pendingLine('b')], { isCut: false, isRead: false });
+    tail.take([pendingLine('c')], { isCut: false, isRead: false });
     expect(ids(tail.shown(nothing))).toEqual(['a', 'b', 'c']);
     tail.read();
     expect(ids(tail.shown(nothing))).toEqual(['c']);
@@ -67,9 +74,9 @@ describe('a line that waits', () => {
 
   test('that waits again is there once', () => {
     const tail = new Tail();
-    tail.take([pendingLine('a')], true);
-    tail.take([], false);
-    tail.take([pendingLine('a', { change: 'edit', of: 1 })], false);
+    tail.take([pendingLine('a')], { isCut: false, isRead: true });
+    tail.take([], { isCut: false, isRead: false });
+    tail.take([pendingLine('a', { change: 'edit', of: 1 })], { isCut: false, isRead: false });
     expect(tail.shown(nothing)).toMatchObject([{ id: 'a', change: 'edit' }]);
   });
 });
@@ -80,7 +87,7 @@ describe('an edit that waits', () => {
 
   test('is shown beside its entry until that very edit is agreed', () => {
     const tail = new Tail();
-    tail.take([edit], true);
+    tail.take([edit], { isCut: false, isRead: true });
     expect(ids(tail.shown(agreedOf({ a: null })))).toEqual(['a']);
     expect(ids(tail.shown(agreedOf({ a: { ...own, author: 'another' } })))).toEqual(['a']);
     expect(ids(tail.shown(agreedOf({ a: { ...own, time: '2026-11-19T14:04:00Z' } })))).toEqual(['a']);
