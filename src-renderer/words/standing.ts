@@ -76,8 +76,11 @@ export const rightsWords = (rights: Rights): string =>
   })[rights];
 
 /** What the group can lose now and still go on. */
-export function survival({ quorum }: Pick<GroupStatus, 'quorum'>): string {
+export function survival({ quorum, role, whyCode }: Pick<GroupStatus, 'quorum' | 'role' | 'whyCode'>): string {
   const spare = quorum.reachable - needed(quorum);
+  if (whyCode === 'DAMAGED' && role === 'voter' && quorum.voters === 1) {
+    return "can't agree: this machine alone decides, and its copy is damaged";
+  }
   if (spare < 0) return `can't agree until ${spelled(-spare)} more ${-spare === 1 ? 'is' : 'are'} back`;
   if (quorum.voters === 1) return 'one machine decides; without it nothing is agreed';
   if (spare === 0) {

@@ -82,6 +82,21 @@ export class Stage {
     return taken;
   }
 
+  /** What a person would see on each page now: for a test that failed. */
+  async tellAll(): Promise<void> {
+    for (const [at, page] of this.#pages.entries()) {
+      const seen = await page
+        .evaluate(() => {
+          const { activeElement, body } = document;
+          const focus = `${activeElement?.tagName} ${activeElement?.getAttribute('aria-label') ?? ''}`;
+          const written = [...document.querySelectorAll('textarea')].map((field) => field.value.slice(0, 200));
+          return `${focus} has the focus; in fields: ${JSON.stringify(written)}\n${body.innerText.slice(-2_000)}`;
+        })
+        .catch(String);
+      console.error(`--- page ${at + 1}\n${seen}`);
+    }
+  }
+
   async closePages(): Promise<string[]> {
     await Promise.all(this.#pages.splice(0).map((page) => page.context().close()));
     return this.#complaints.splice(0);
@@ -95,7 +110,8 @@ export class Stage {
 export function stageForAll(): Stage {
   const stage = new Stage();
   beforeAll(() => stage.start());
-  afterEach(async () => {
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await stage.tellAll();
     expect(await stage.closePages()).toEqual([]);
   });
   afterAll(() => stage.stop());

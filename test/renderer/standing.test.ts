@@ -71,7 +71,16 @@ describe('what the group survives', () => {
     ["can't agree until one more is back", { phase1: 2, phase2: 2, voters: 3, reachable: 1 }],
     ['one machine decides; without it nothing is agreed', { phase1: 1, phase2: 1, voters: 1, reachable: 1 }],
   ])('%s', (words, quorum) => {
-    expect(survival({ quorum })).toBe(words);
+    expect(survival(status({ quorum }))).toBe(words);
+  });
+
+  test('nobody can come back to a damaged machine that decides alone', () => {
+    const quorum = { phase1: 1, phase2: 1, voters: 1, reachable: 0 };
+    const words = "can't agree: this machine alone decides, and its copy is damaged";
+    expect(survival(status({ quorum, whyCode: 'DAMAGED', role: 'voter' }))).toBe(words);
+    expect(survival(status({ quorum, whyCode: 'DAMAGED', role: 'learner' }))).toBe(
+      "can't agree until one more is back",
+    );
   });
 });
 
