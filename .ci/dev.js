@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { build, createServer } from 'vite';
-import { getElectron, spawnWindow } from '../out/src-main/cli/electron.js';
+import { getElectron, startWindow } from '../out/src-main/cli/electron.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const configFile = join(root, 'src-renderer/vite.config.ts');
@@ -75,15 +75,14 @@ async function inElectron(program, stopped) {
       else if (code === 'ERROR') reject(error);
     });
   });
-  const window = spawnWindow(program, ['--follow-builds', ...options], { stdio: 'inherit' });
+  const { child: window, exited } = startWindow(program, ['--follow-builds', ...options]);
   console.log(
     'What is changed under src-renderer/ is built, and the window loads it. For the rest of it, start again.',
   );
-  const ended = once(window, 'exit').then(([code]) => code ?? 1);
   void stopped.then(() => window.kill('SIGTERM'));
-  const code = await ended;
+  const code = await exited;
   await watcher.close();
-  return code;
+  return code ?? 1;
 }
 
 const stopped = new Promise((resolve) => {

@@ -29,3 +29,6 @@ export interface Bridge {
  *   peer → page   (page, line, texts)          null: the line has ended
  */
 export const BRIDGE_CHANNEL = 'synod';
+
+/** The window's program says this line once it can show a window: whoever started it then knows that it has one. */
+export const WINDOW_OPEN = 'Synod’s window is open.';

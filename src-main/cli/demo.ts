@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { connect, type PeerConnection } from './client.ts';
-import { getElectron, spawnWindow } from './electron.ts';
+import { getElectron, startWindow } from './electron.ts';
 import { failureOf } from './failure.ts';
 
 /** Apollo 13, 13 April 1970: the air-to-ground transcript (NASA, public domain). Each line by the machine of that number. */
@@ -38,6 +38,9 @@ const STEP_MS = 60_000;
 /** Longer than a peer takes for a clean stop. Milliseconds. */
 const STOP_MS = 12_000;
 
+/** With words for people. */
+class DemoError extends Error {}
+
 const say = (text: string): void => {
   process.stdout.write(`${text}\n`);
 };
@@ -49,7 +52,9 @@ interface Machine {
   readonly name: string;
   readonly dir: string;
   readonly process: ChildProcess;
-  readonly exited: Promise<void>;
+  readonly exited: Promise<unknown>;
+  /** Whether it has what it shows; false where it ended before. */
+  readonly begun: Promise<boolean>;
   connection?: PeerConnection;
   /** Where a browser finds its window. */
   page?: string;
@@ -71,7 +76,7 @@ async function demo(): Promise<void> {
   const dir = kept ?? (await mkdtemp(join(tmpdir(), 'synod-demo-')));
   const machines: Machine[] = [];
   try {
-    await run(dir, machines, await kindOf(values.once === true), stop.signal);
+    await run(dir, machines, values.once === true, stop.signal);
     if (!values.once) {
       say('\nCtrl+C stops all three.');
       const ended = Promise.all(machines.map(({ exited }) => exited));
@@ -86,19 +91,30 @@ async function demo(): Promise<void> {
   }
 }
 
-async function kindOf(isOnce: boolean): Promise<Kind> {
-  if (isOnce) return { shows: 'nothing' };
+/** Starts the three, in windows if there can be some. */
+async function startAll(dir: string, machines: Machine[], isOnce: boolean, signal: AbortSignal): Promise<void> {
+  const startEach = (kind: Kind): void => {
+    machines.push(...MACHINES.map((name) => startMachine(join(dir, name.toLowerCase()), name, kind)));
+  };
+  if (isOnce) return startEach({ shows: 'nothing' });
   const found = await getElectron(process.env, process.platform, say);
-  if ('program' in found) return { shows: 'window', program: found.program };
-  say(`${found.why}, so their windows are for a browser on this machine.`);
-  return { shows: 'page' };
+  let why = 'why' in found ? found.why : '';
+  if ('program' in found) {
+    startEach({ shows: 'window', program: found.program });
+    const begun = await Promise.all(machines.map((machine) => machine.begun));
+    if (begun.every(Boolean) || signal.aborted) return;
+    why = 'Electron could not open a window (its own words stand above)';
+    await Promise.all(machines.splice(0).map(stopMachine));
+  }
+  say(`${why}, so their windows are for a browser on this machine.`);
+  startEach({ shows: 'page' });
 }
 
-async function run(dir: string, machines: Machine[], kind: Kind, signal: AbortSignal): Promise<void> {
-  for (const name of MACHINES) machines.push(startMachine(join(dir, name.toLowerCase()), name, kind));
+async function run(dir: string, machines: Machine[], isOnce: boolean, signal: AbortSignal): Promise<void> {
+  await startAll(dir, machines, isOnce, signal);
   say(`Three machines, all on this one: ${MACHINES.join(', ')}. Their data is in ${dir}`);
   for (const machine of machines) {
-    await ready(machine, kind, signal);
+    await ready(machine, signal);
     machine.connection ??= await connect(machine.dir, signal);
   }
   const [first, ...others] = machines as [Machine, ...Machine[]];
@@ -129,7 +145,7 @@ async function threeVoters(first: Machine, signal: AbortSignal): Promise<void> {
     const group = (await serviceOf(first).status({}, signal)).groups[0];
     if (group?.canCommit && group.quorum.voters === 3 && group.quorum.reachable === 3) return;
     if (performance.now() > deadline)
-      throw new Error(`Not three voters after a minute: ${group?.why ?? 'no reason given'}`);
+      throw new DemoError(`Not three voters after a minute: ${group?.why ?? 'no reason given'}`);
     await sleep(200, undefined, { signal });
   }
 }
@@ -167,46 +183,60 @@ async function show(machines: readonly Machine[], signal: AbortSignal): Promise<
 
 function startMachine(dir: string, name: string, kind: Kind): Machine {
   const options = ['--dir', dir, '--name', name, '--listen', '/ip4/127.0.0.1/tcp/0', '--no-mdns'];
-  const child =
-    kind.shows === 'window' ? spawnWindow(kind.program, options, { stdio: 'inherit' }) : serve(options, kind);
-  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()).once('error', () => resolve()));
-  return { name, dir, process: child, exited };
-}
-
-function serve(options: readonly string[], kind: Kind): ChildProcess {
+  if (kind.shows === 'window') {
+    const { child, exited, opened } = startWindow(kind.program, options);
+    return { name, dir, process: child, exited, begun: opened };
+  }
   const entry = ['synod.js', 'synod.ts'].map((file) => fileURLToPath(new URL(file, import.meta.url))).find(existsSync);
   const page = kind.shows === 'page' ? ['--web', '0'] : [];
   // The channel is how a child is asked to stop, on Windows too; it also ends a child whose parent is gone.
-  return spawn(process.execPath, [entry as string, 'serve', ...options, ...page, '--json', '--log-level', 'error'], {
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  const args = ['serve', ...options, ...page, '--json', '--log-level', 'error'];
+  const child = spawn(process.execPath, [entry as string, ...args], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+  createInterface({ input: child.stderr as NodeJS.ReadableStream }).on('line', (line) => {
+    process.stderr.write(`${name}: ${messageIn(line)}\n`);
   });
+  const exited = new Promise((resolve) => child.once('exit', resolve).once('error', resolve));
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
+  const begun = new Promise<boolean>((resolve) => {
+    // The peer's first line says that it is ready, and where its page is.
+    lines.once('line', (line) => {
+      const { web } = JSON.parse(line) as { readonly web: string | null };
+      if (web !== null) machine.page = web;
+      resolve(true);
+    });
+    void exited.then(() => resolve(false));
+  });
+  const machine: Machine = { name, dir, process: child, exited, begun };
+  return machine;
 }
 
-async function ready(machine: Machine, kind: Kind, signal: AbortSignal): Promise<void> {
+/** What a line of the peer's log or its last word says to people. */
+function messageIn(line: string): string {
+  try {
+    const said = JSON.parse(line) as { readonly message?: string; readonly msg?: string };
+    return said.message ?? said.msg ?? line;
+  } catch {
+    return line;
+  }
+}
+
+async function ready(machine: Machine, signal: AbortSignal): Promise<void> {
   const failed = machine.exited.then(() => {
-    throw new Error(`${machine.name} did not start; its reason stands above.`);
+    throw new DemoError(`${machine.name} did not start; its reason stands above.`);
   });
   failed.catch(() => {});
   const limit = new AbortController();
   const isOver = AbortSignal.any([signal, limit.signal]);
-  const begun = kind.shows === 'window' ? answering(machine, isOver) : saysReady(machine);
-  begun.catch(() => {});
+  const answers = machine.begun.then(() => answering(machine, isOver));
+  answers.catch(() => {});
   try {
-    await Promise.race([begun, failed, sleep(STEP_MS, undefined, { signal: isOver })]);
+    await Promise.race([answers, failed, sleep(STEP_MS, undefined, { signal: isOver })]);
   } finally {
     limit.abort();
   }
 }
 
-/** The peer's first line. */
-async function saysReady(machine: Machine): Promise<void> {
-  const output = createInterface({ input: machine.process.stdout as NodeJS.ReadableStream });
-  const line = await new Promise<string>((resolve) => output.once('line', resolve));
-  const { web } = JSON.parse(line) as { readonly web: string | null };
-  if (web !== null) machine.page = web;
-}
-
-/** A window says nothing on its output, so it is asked until it answers. */
+/** A window opens before its peer does, so it is asked until it answers. */
 async function answering(machine: Machine, signal: AbortSignal): Promise<void> {
   for (;;) {
     const connection = await connect(machine.dir, signal).catch(() => null);
@@ -228,7 +258,7 @@ async function stopMachine({ process: child, exited, connection }: Machine): Pro
 }
 
 function serviceOf(machine: Machine): PeerConnection['service'] {
-  if (!machine.connection) throw new Error(`${machine.name} is not connected`);
+  if (!machine.connection) throw new DemoError(`${machine.name} is not connected`);
   return machine.connection.service;
 }
 
@@ -247,6 +277,6 @@ const quoted = (path: string): string => (/^[\w./:\\-]+$/.test(path) ? path : JS
 try {
   await demo();
 } catch (error) {
-  process.stderr.write(`${failureOf(error).message}\n`);
+  process.stderr.write(`${error instanceof DemoError ? error.message : failureOf(error).message}\n`);
   process.exitCode = 1;
 }

@@ -1,8 +1,10 @@
-import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { WINDOW_OPEN } from '../../shared/ipc/bridge.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -55,9 +57,30 @@ function packageRoot(): string {
   return folder;
 }
 
+export interface StartedWindow {
+  readonly child: ChildProcess;
+  /** Its exit code, once it has ended; null where a signal ended it or it could not be started at all. */
+  readonly exited: Promise<number | null>;
+  /** False where it ended before it had a window: no display in truth, or a system that doesn't let it. Its own words are on standard error. */
+  readonly opened: Promise<boolean>;
+}
+
 /** Starts the window's program with its options. */
-export function spawnWindow(program: string, args: readonly string[], options: SpawnOptions): ChildProcess {
+export function startWindow(program: string, args: readonly string[]): StartedWindow {
   // Some editors' terminals tell Electron to be a plain Node.
   const { ELECTRON_RUN_AS_NODE: _, ...env } = process.env;
-  return spawn(program, [packageRoot(), ...args], { ...options, env });
+  const child = spawn(program, [packageRoot(), ...args], { stdio: ['inherit', 'pipe', 'inherit'], env });
+  const exited = new Promise<number | null>((resolve) => {
+    child.once('error', () => resolve(null));
+    child.once('exit', resolve);
+  });
+  const isOpen = new Promise<boolean>((resolve) => {
+    const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
+    lines.on('line', (line) => {
+      if (line === WINDOW_OPEN) resolve(true);
+      else process.stdout.write(`${line}\n`);
+    });
+  });
+  // One that ends well without a window was a second one, and has shown the first.
+  return { child, exited, opened: Promise.race([isOpen, exited.then((code) => code === 0)]) };
 }

@@ -1,19 +1,26 @@
 // Opens the window: `npm start`. Where there can be none, the same app is served to this machine's browsers.
-import { getElectron, spawnWindow } from './electron.ts';
+import { getElectron, startWindow } from './electron.ts';
 import { runProcess } from './process.ts';
 
-async function openWindow(program: string, args: readonly string[]): Promise<number> {
-  const child = spawnWindow(program, args, { stdio: 'inherit' });
+/** Its exit code; null where it could not open a window. */
+async function openWindow(program: string, args: readonly string[]): Promise<number | null> {
+  const { child, exited, opened } = startWindow(program, args);
+  let isAsked = false;
   // A terminal's Ctrl+C reaches the window too, which takes its time to stop well.
-  process.on('SIGINT', () => {});
-  process.on('SIGTERM', () => child.kill('SIGTERM'));
-  return new Promise((resolve) => {
-    child.once('error', (error) => {
-      say(`The window can’t be opened: ${error.message}`);
-      resolve(1);
-    });
-    child.once('exit', (code) => resolve(code ?? 1));
-  });
+  const onInterrupt = (): void => {
+    isAsked = true;
+  };
+  const onTerminate = (): void => {
+    isAsked = true;
+    child.kill('SIGTERM');
+  };
+  process.on('SIGINT', onInterrupt);
+  process.on('SIGTERM', onTerminate);
+  const isOpen = await opened;
+  const code = await exited;
+  process.off('SIGINT', onInterrupt);
+  process.off('SIGTERM', onTerminate);
+  return isOpen || isAsked ? (code ?? 1) : null;
 }
 
 const say = (line: string): void => {
@@ -22,10 +29,10 @@ const say = (line: string): void => {
 
 const args = process.argv.slice(2);
 const found = await getElectron(process.env, process.platform, say);
-if ('program' in found) {
-  process.exitCode = await openWindow(found.program, args);
-} else {
-  say(`${found.why}, so here is the same app for a browser on this machine.`);
+const code = 'program' in found ? await openWindow(found.program, args) : null;
+if (code === null) {
+  const why = 'why' in found ? found.why : 'Electron could not open a window (its own words stand above)';
+  say(`${why}, so here is the same app for a browser on this machine.`);
   // A log level that is given comes later and so counts.
   await runProcess(['serve', '--web', '0', '--log-level', 'error', ...args]);
-}
+} else process.exitCode = code;

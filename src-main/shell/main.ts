@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { app, type BrowserWindow, dialog, ipcMain, powerMonitor, session } from 'electron';
-import { BRIDGE_CHANNEL } from '../../shared/ipc/bridge.ts';
+import { BRIDGE_CHANNEL, WINDOW_OPEN } from '../../shared/ipc/bridge.ts';
 import type { Endpoint } from '../peer/endpoint.ts';
 import { readPages, rendererDirectory } from '../peer/pages.ts';
 import type { Peer } from '../peer/peer.ts';
@@ -36,6 +36,7 @@ class Shell {
 
   async start(): Promise<void> {
     await app.whenReady();
+    process.stdout.write(`${WINDOW_OPEN}\n`);
     guardSession(session.defaultSession);
     await this.#servePages();
     setMenu(this.#options.dir, !app.isPackaged);
@@ -149,7 +150,7 @@ async function inAtMost(limitMs: number, work: Promise<unknown>): Promise<void> 
 
 function main(): void {
   // Who started it may be gone, and with it the reader of what is said there.
-  process.stderr.on('error', () => {});
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const surroundings = { env: process.env, platform: process.platform, home: homedir(), cwd: process.cwd() };
   const options = shellOptions(process.argv.slice(app.isPackaged ? 1 : 2), surroundings);
   // LevelDB and Chromium make files without asking for rights of their own: nobody else on this machine reads them.

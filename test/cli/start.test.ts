@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { WINDOW_OPEN } from '../../shared/ipc/bridge.ts';
 import { findElectron } from '../../src-main/cli/electron.ts';
 
 const entry = fileURLToPath(new URL('../../src-main/cli/start.ts', import.meta.url));
@@ -67,9 +68,30 @@ test.skipIf(isHere)('where its program can’t be fetched it says so, and serves
 
 test.skipIf(process.platform === 'win32')('with both it opens the window, with its options and its exit code', () => {
   const program = join(place, 'electron');
-  writeFileSync(program, '#!/bin/sh\necho "$@" "[$ELECTRON_RUN_AS_NODE]"\nexit 3\n');
+  writeFileSync(program, `#!/bin/sh\necho "$@" "[$ELECTRON_RUN_AS_NODE]"\necho '${WINDOW_OPEN}'\nexit 3\n`);
   chmodSync(program, 0o755);
   const env = { DISPLAY: ':0', ELECTRON_OVERRIDE_DIST_PATH: place, ELECTRON_RUN_AS_NODE: '1' };
   const { status, out, err } = start(env, '--dir', 'data');
   expect({ status, out, err }).toEqual({ status: 3, out: `${root.replace(/\/$/, '')} --dir data []\n`, err: '' });
 });
+
+test.skipIf(process.platform === 'win32')(
+  'where Electron ends before it has a window, it serves; where it ends well, that was meant',
+  () => {
+    const program = join(place, 'electron');
+    const env = { DISPLAY: ':0', ELECTRON_OVERRIDE_DIST_PATH: place };
+    writeFileSync(program, '#!/bin/sh\necho Missing X server >&2\nexit 1\n', { mode: 0o755 });
+    const { status, out, err } = start(env, '--help');
+    expect({ status, err: err.split('\n') }).toEqual({
+      status: 0,
+      err: [
+        'Missing X server',
+        'Electron could not open a window (its own words stand above), so here is the same app for a browser on this machine.',
+        '',
+      ],
+    });
+    expect(out).toContain('synod serve');
+    writeFileSync(program, '#!/bin/sh\nexit 0\n');
+    expect(start(env, '--help')).toEqual({ status: 0, out: '', err: '' });
+  },
+);

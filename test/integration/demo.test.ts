@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { WINDOW_OPEN } from '../../shared/ipc/bridge.ts';
 import { root, until } from './harness.ts';
 
 const demo = join(root, 'out/cli/demo.js');
@@ -81,7 +82,7 @@ test.skipIf(process.platform === 'win32')(
     // In place of Electron a script that keeps its arguments, and runs the peer without a window.
     writeFileSync(
       join(dir, 'electron'),
-      `#!/bin/sh\nshift\necho "$$ $*" >> '${dir}/windows'\nexec '${process.execPath}' '${join(root, 'out/cli/synod.js')}' serve "$@" >/dev/null\n`,
+      `#!/bin/sh\nshift\necho "$$ $*" >> '${dir}/windows'\necho '${WINDOW_OPEN}'\nexec '${process.execPath}' '${join(root, 'out/cli/synod.js')}' serve "$@" >/dev/null\n`,
       { mode: 0o755 },
     );
     const { said, ended } = start(['--dir', join(dir, 'data')], { DISPLAY: ':0' });
@@ -97,6 +98,40 @@ test.skipIf(process.platform === 'win32')(
     expect(await ended).toMatchObject({ code: 0 });
   },
 );
+
+test.skipIf(process.platform === 'win32')('where Electron can’t open a window, they are pages', async () => {
+  writeFileSync(join(dir, 'electron'), '#!/bin/sh\necho Missing X server >&2\nexit 1\n', { mode: 0o755 });
+  const { child, said, ended } = start(['--dir', join(dir, 'data')], { DISPLAY: ':0' });
+  await until('the demo has told all', () => /Ctrl\+C stops all three/.test(said.out));
+  expect(said.out).toMatch(/^Electron could not open a window .*, so their windows are for a browser/);
+  expect(said.out.match(/^ {2}\w+ +http:/gm)).toHaveLength(3);
+  child.kill('SIGINT');
+  expect(await ended).toMatchObject({ code: 0 });
+});
+
+test('a second one on the same data says whose it is, and ends', async () => {
+  const first = start(['--dir', dir]);
+  await until('the demo has told all', () => /Ctrl\+C stops all three/.test(first.said.out));
+  const { code, err } = await start(['--dir', dir]).ended;
+  expect(code).toBe(1);
+  expect(err).toMatch(/^Odyssey: Another Synod is running on /m);
+  expect(err).not.toMatch(/\{"|Something went wrong/);
+  first.child.kill('SIGINT');
+  expect(await first.ended).toMatchObject({ code: 0, err: '' });
+});
+
+test.skipIf(process.platform === 'win32')('npm’s own end ends it, as a supervisor or an editor does it', async () => {
+  const { DISPLAY: _, WAYLAND_DISPLAY: __, ...env } = process.env;
+  const args = ['start', '--', '--dir', dir, '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0'];
+  const npm = spawn('npm', args, { cwd: root, env: { ...env, SYNOD_BUILT: '1', ELECTRON_OVERRIDE_DIST_PATH: dir } });
+  let out = '';
+  npm.stdout.setEncoding('utf8').on('data', (text) => (out += text));
+  await until('it runs', () => /Ctrl\+C stops it/.test(out));
+  const { url } = JSON.parse(readFileSync(join(dir, 'endpoint.json'), 'utf8')) as { url: string };
+  npm.kill('SIGTERM');
+  await until('its peer has ended', () => !existsSync(join(dir, 'endpoint.json')));
+  await until('nobody answers', async () => !(await fetch(url.replace('ws:', 'http:')).catch(() => null)));
+});
 
 describe.runIf(existsSync('/proc'))('its machines end with it', () => {
   test.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('by %s', async (signal) => {
