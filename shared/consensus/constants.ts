@@ -22,7 +22,7 @@ export const FETCH_FAILURES_MAX = 3;
 export const LAG_TICKS = 10;
 /** A round this far above any seen is a mistake, not an election: two a second for six days, all missed. */
 export const ROUND_LEAP_MAX: number = 2 ** 20;
-/** Slots that may be open at once, fixed in the genesis for ever (DESIGN §9). */
+/** Slots that may be open at once, fixed in the genesis for ever. */
 export const ALPHA = 64;
 /** Fresh values in flight. */
 export const IN_FLIGHT_MAX = 16;
