@@ -31,8 +31,10 @@ export function colourOf(line: Pick<LogLine, 'writer' | 'name' | 'author'>, memb
 }
 
 /** What is to be said of a member, the most telling first. */
-export function memberWords(member: MemberStatus, status: GroupStatus): string {
+export function memberWords(member: MemberStatus, status: GroupStatus, isSelf: boolean): string {
   const words: string[] = [];
+  // The others can't know.
+  if (isSelf && status.whyCode === 'DAMAGED') return 'damaged, does not vote';
   if (member.peer === status.leader) words.push('leads');
   else words.push({ voter: 'votes', learner: 'reads along', witness: 'votes, keeps no log' }[member.role]);
   if (!member.connected) {

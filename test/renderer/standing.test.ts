@@ -120,6 +120,9 @@ describe('in place of the field stands why nothing can be written', () => {
 test('a member says who leads, who is away and who is behind', () => {
   const ben = member('Ben', { connected: false, chosen: 88, role: 'learner' });
   const group = status({ members: [member('Ana'), ben] });
-  expect(memberWords(group.members[0]!, group)).toBe('leads');
-  expect(memberWords(ben, group)).toBe('reads along · not seen yet · 12 behind');
+  expect(memberWords(group.members[0]!, group, false)).toBe('leads');
+  expect(memberWords(ben, group, false)).toBe('reads along · not seen yet · 12 behind');
+  const damaged = { ...group, whyCode: 'DAMAGED' as const };
+  expect(memberWords(ben, damaged, true)).toBe('damaged, does not vote');
+  expect(memberWords(ben, damaged, false)).toBe('reads along · not seen yet · 12 behind');
 });
