@@ -66,7 +66,10 @@ function serverFor(peerOrigin) {
   };
 }
 
-/** In Electron: built anew at each change and loaded again, since the window takes its page from its own scheme alone, under the strict policy. */
+/**
+ * In Electron: built anew at each change and loaded again, since the window takes its page from its own scheme alone, under the strict policy. Null where
+ * Electron can't open a window.
+ */
 async function inElectron(program, stopped) {
   const watcher = await build({ configFile, logLevel: 'warn', build: { watch: {} } });
   await new Promise((resolve, reject) => {
@@ -75,14 +78,19 @@ async function inElectron(program, stopped) {
       else if (code === 'ERROR') reject(error);
     });
   });
-  const { child: window, exited } = startWindow(program, ['--follow-builds', ...options]);
+  const { child: window, exited, opened } = startWindow(program, ['--follow-builds', ...options]);
   console.log(
     'What is changed under src-renderer/ is built, and the window loads it. For the rest of it, start again.',
   );
-  void stopped.then(() => window.kill('SIGTERM'));
+  let isAsked = false;
+  void stopped.then(() => {
+    isAsked = true;
+    window.kill('SIGTERM');
+  });
+  const isOpen = await opened;
   const code = await exited;
   await watcher.close();
-  return code ?? 1;
+  return isOpen || isAsked ? (code ?? 1) : null;
 }
 
 const stopped = new Promise((resolve) => {
@@ -93,7 +101,8 @@ const stopped = new Promise((resolve) => {
 process.channel?.unref();
 const electron = await getElectron(process.env, process.platform, console.error);
 try {
-  process.exitCode = await ('program' in electron ? inElectron(electron.program, stopped) : inBrowser(stopped));
+  const code = 'program' in electron ? await inElectron(electron.program, stopped) : null;
+  process.exitCode = code ?? (await inBrowser(stopped));
 } finally {
   if (thrownAway !== null) rmSync(thrownAway, { recursive: true, force: true, maxRetries: 5 });
 }
