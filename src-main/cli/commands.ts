@@ -183,6 +183,14 @@ export const commands: Readonly<Record<string, Command>> = {
     positionals: [0, 0],
     load: async () => (await import('./commands/status.ts')).status,
   },
+  health: {
+    usage: '',
+    summary: 'Says whether all is well: exit 0, or 4 and what is the matter.',
+    details: [],
+    options: groupOptions,
+    positionals: [0, 0],
+    load: async () => (await import('./commands/status.ts')).health,
+  },
   members: {
     usage: '',
     summary: 'Lists the members of a log.',

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { GroupStatus } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { FakeService, GROUP, PEER } from '../ipc/fake-service.ts';
 import { synod } from './harness.ts';
@@ -435,6 +436,33 @@ describe('groups and members', () => {
     expect((await synod(['barrier', '--json'], { service })).objects).toEqual([
       { position: 57, slot: 60, digest: 'ab'.repeat(32) },
     ]);
+  });
+
+  test('health is 0 while all is well, and 4 with what is the matter', async () => {
+    const whole = await new FakeService().status({});
+    const [group] = whole.groups as [GroupStatus];
+    const of = async (...args: readonly string[]) => synod(['health', ...args], { service });
+    service.status = async () => ({ ...whole, groups: [{ ...group, why: null, whyCode: null }] });
+    expect(await of('--json')).toMatchObject({ code: 0, objects: [{ ok: true, problems: [] }] });
+    expect(await of()).toMatchObject({ code: 0, out: 'All is well.\n' });
+    service.status = async () => ({
+      ...whole,
+      groups: [{ ...group, why: 'It is on its way.', whyCode: 'ON_ITS_WAY' }],
+    });
+    expect(await of('--json')).toMatchObject({ code: 0 });
+    const broken = [{ group: 'gother', code: 'DAMAGED', message: 'It can not be read.' }];
+    service.status = async () => ({
+      ...whole,
+      groups: [{ ...group, why: 'Ben is away.', whyCode: 'NO_QUORUM' }],
+      broken,
+    });
+    const problems = [...broken, { group: group.group, code: 'NO_QUORUM', message: 'Ben is away.' }];
+    expect(await of('--json')).toMatchObject({ code: 4, objects: [{ ok: false, problems }] });
+    const { code, out } = await of();
+    expect({ code, lines: out.trim().split('\n') }).toEqual({
+      code: 4,
+      lines: [expect.stringContaining('It can not be read.'), expect.stringContaining('Ben is away.')],
+    });
   });
 
   test('status for people says who is here and what is missing', async () => {

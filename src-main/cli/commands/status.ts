@@ -12,6 +12,32 @@ export async function status(invocation: Invocation): Promise<number> {
   });
 }
 
+interface Ailment {
+  readonly group: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** For a watchdog: well, or what is the matter. Being agreed on is no ailment, nor is having no log yet. */
+export async function health(invocation: Invocation): Promise<number> {
+  const { io, json } = invocation;
+  return withPeer(invocation, async (asking) => {
+    const found = await inTime(invocation, asking, (signal) => asking.service.status(asking.inGroup, signal));
+    const problems = ailmentsOf(found);
+    const ok = problems.length === 0;
+    const lines = problems.map(({ group, message }) => `${shortId(group)}  ${printableLine(message)}`);
+    await io.out(json ? jsonLine({ ok, problems }) : page(ok ? ['All is well.'] : lines));
+    return ok ? EXIT.done : EXIT.notCommitted;
+  });
+}
+
+function ailmentsOf({ groups, broken = [] }: PeerStatus): Ailment[] {
+  const waiting = groups.flatMap(({ group, whyCode, why }) =>
+    whyCode === null || whyCode === 'ON_ITS_WAY' ? [] : [{ group, code: whyCode, message: why ?? whyCode }],
+  );
+  return [...broken, ...waiting];
+}
+
 export async function members(invocation: Invocation): Promise<number> {
   const { io, json } = invocation;
   return withPeer(invocation, async (asking) => {
