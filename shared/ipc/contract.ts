@@ -313,7 +313,7 @@ export interface RefusedLine {
 }
 
 /**
- * How this peer stands, and then what changes. Each kind comes once at the beginning (`log`, `pending` and `refused` once for each group), so that who watches
+ * How this peer stands, and then what changes. Each kind comes once at the beginning (all but `status` once for each group), so that who watches
  * has all of it whenever it begins. What changes while nobody asks is told together: at most one of each kind waits.
  */
 export type WatchEvent =
@@ -328,6 +328,7 @@ export type WatchEvent =
   /** `count` is of all lines; where they are too many, of the commands before those that were looked at. */
   | { readonly kind: 'pending'; readonly group: string; readonly count: number; readonly lines: readonly PendingLine[] }
   | { readonly kind: 'refused'; readonly group: string; readonly lines: readonly RefusedLine[] }
+  | { readonly kind: 'kept'; readonly group: string; readonly drafts: readonly KeptDraft[] }
   /** The group is no longer open here. */
   | { readonly kind: 'gone'; readonly group: string };
 
@@ -335,8 +336,20 @@ export interface DismissParams extends InGroup {
   readonly key: string;
 }
 
-/** What somebody was writing. Kept by the peer, so that it outlives the window; on this machine alone. */
-export interface DraftParams extends InGroup {
+/** A window's own name, at random, which a page keeps when it is loaded anew. */
+interface OfWindow {
+  readonly window?: string;
+}
+
+/** For as long as it watches, a window's drafts are its own. */
+export interface WatchParams extends OfWindow {}
+
+/**
+ * What somebody was writing. Kept by the peer, so that it outlives the window; on this machine alone. Each window has its own, so that none overwrites what is
+ * written in another. Asked for, a window's own is answered, or else becomes its own what a window left that is closed. Without a window, the newest is
+ * answered, whosever it is, and stays whose it was.
+ */
+export interface DraftParams extends InGroup, OfWindow {
   /** What is being written: `new`, or the id of the entry that is edited. */
   readonly about: string;
 }
@@ -348,6 +361,20 @@ export interface SaveDraftParams extends DraftParams {
 
 export interface Draft {
   readonly text: string;
+}
+
+/** A draft that stands in no window's field, as far as the peer knows: a window's own edits are told to it too, since only it knows which it shows. */
+export interface KeptDraft {
+  readonly about: string;
+  /** Whose it is or was; null: nobody's. */
+  readonly window: string | null;
+  readonly text: string;
+  /** `gone`: of an entry that can't be edited as it is. */
+  readonly kind: 'new' | 'edit' | 'gone';
+  /** One sentence for people. */
+  readonly why: string;
+  /** Where the entry stands that it is about; null for a new one, or where there is none. */
+  readonly of: number | null;
 }
 
 // Members
@@ -386,7 +413,7 @@ export interface PeerService {
   status(params: InGroup, signal: AbortSignal): Promise<PeerStatus>;
   members(params: InGroup, signal: AbortSignal): Promise<readonly MemberStatus[]>;
 
-  watch(params: Record<string, never>, signal: AbortSignal): AsyncIterable<WatchEvent>;
+  watch(params: WatchParams, signal: AbortSignal): AsyncIterable<WatchEvent>;
   dismiss(params: DismissParams, signal: AbortSignal): Promise<Record<string, never>>;
   draft(params: DraftParams, signal: AbortSignal): Promise<Draft>;
   saveDraft(params: SaveDraftParams, signal: AbortSignal): Promise<Record<string, never>>;

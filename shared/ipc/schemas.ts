@@ -29,6 +29,7 @@ import {
   type Revision,
   type SaveDraftParams,
   type WatchEvent,
+  type WatchParams,
   type WrittenRevision,
 } from './contract.ts';
 import { whyCodes } from './errors.ts';
@@ -112,8 +113,13 @@ const logParams: Schema<LogParams> = v.pipe(
 const historyParams: Schema<HistoryParams> = v.strictObject({ ...inGroup, ...ofEntry });
 const barrierParams: Schema<BarrierParams> = v.strictObject({ ...inGroup, ...withTimeout });
 const dismissParams: Schema<DismissParams> = v.strictObject({ ...inGroup, key: named });
-const draftParams: Schema<DraftParams> = v.strictObject({ ...inGroup, about: named });
-const saveDraftParams: Schema<SaveDraftParams> = v.strictObject({ ...inGroup, about: named, text: longText });
+/** A part of a draft's name. */
+const part = v.pipe(v.string(), v.regex(/^[a-z0-9-]{1,64}$/i));
+const ofWindow = { window: v.exactOptional(part) };
+const watchParams: Schema<WatchParams> = v.strictObject(ofWindow);
+const ofDraft = { ...inGroup, ...ofWindow, about: part };
+const draftParams: Schema<DraftParams> = v.strictObject(ofDraft);
+const saveDraftParams: Schema<SaveDraftParams> = v.strictObject({ ...ofDraft, text: longText });
 const memberParams: Schema<MemberParams> = v.strictObject({ ...inGroup, ...withTimeout, peer: named });
 
 // Answers
@@ -231,11 +237,20 @@ const refusedLine = v.object({
   change: v.nullable(change),
   of: v.nullable(number),
 });
+const keptDraft = v.object({
+  about: v.string(),
+  window: v.nullable(v.string()),
+  text: v.string(),
+  kind: v.picklist(['new', 'edit', 'gone']),
+  why: v.string(),
+  of: v.nullable(number),
+});
 const watchEvent: Schema<WatchEvent> = v.variant('kind', [
   v.object({ kind: v.literal('status'), status }),
   v.object({ kind: v.literal('log'), group: v.string(), positions: count, changed: v.nullable(v.array(number)) }),
   v.object({ kind: v.literal('pending'), group: v.string(), count, lines: v.array(pendingLine) }),
   v.object({ kind: v.literal('refused'), group: v.string(), lines: v.array(refusedLine) }),
+  v.object({ kind: v.literal('kept'), group: v.string(), drafts: v.array(keptDraft) }),
   v.object({ kind: v.literal('gone'), group: v.string() }),
 ]);
 const draft: Schema<Draft> = v.object({ text: v.string() });
@@ -266,7 +281,7 @@ export const methods: Readonly<Record<Method, MethodSchema>> = {
   barrier: call(barrierParams, barrier),
   status: call(groupParams, status),
   members: call(groupParams, members),
-  watch: stream(nothing, watchEvent),
+  watch: stream(watchParams, watchEvent),
   dismiss: call(dismissParams, done),
   draft: call(draftParams, draft),
   saveDraft: call(saveDraftParams, done),

@@ -30,7 +30,12 @@ const BEFORE_WRITING: Partial<Record<Refused['refused'], ErrorCode>> = {
 /** A command that nobody would take; nothing was written. */
 export function refusedAtOnce(refused: Refused): PeerError {
   const code = BEFORE_WRITING[refused.refused] ?? refusalCode(refused);
-  return new PeerError(code, wordsOf(refused));
+  // The outbox keeps what the group refused, and nothing of this.
+  const isGone = refused.refused === 'ENTRY_REMOVED';
+  return new PeerError(
+    code,
+    isGone ? 'The entry is removed. Nothing was written; restore it first.' : wordsOf(refused),
+  );
 }
 
 /** A command that the group did not take. */

@@ -187,7 +187,8 @@ export function createService(init: ServiceInit): PeerService {
 
     members: async (params) => members(hostOf(params), network),
 
-    watch: (_params, signal) => watch({ hosts: init.hosts, network, status: watchedStatus }, signal),
+    watch: ({ window }, signal) =>
+      watch({ hosts: init.hosts, network, drafts: init.drafts, window, status: watchedStatus }, signal),
 
     async dismiss(params) {
       const host = hostOf(params);
@@ -196,10 +197,14 @@ export function createService(init: ServiceInit): PeerService {
       return {};
     },
 
-    draft: async (params) => ({ text: init.drafts.get(hostOf(params).group, params.about) }),
+    async draft(params) {
+      const { group } = hostOf(params);
+      return { text: await init.drafts.take(group, params.about, params.window) };
+    },
 
     async saveDraft(params) {
-      await init.drafts.save(hostOf(params).group, params.about, params.text);
+      const { about, window = null, text } = params;
+      await init.drafts.save(hostOf(params).group, { about, window, text });
       return {};
     },
 

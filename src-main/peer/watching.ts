@@ -1,8 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { GroupId } from '../../shared/base/ids.ts';
+import type { EntryId, GroupId } from '../../shared/base/ids.ts';
 import { type Body, type DocumentReader, type EntryRecord, isoTime } from '../../shared/document/index.ts';
 import {
   CHANGED_MAX,
+  type KeptDraft,
   PENDING_LINES_MAX,
   type PeerStatus,
   REFUSED_MAX,
@@ -12,6 +13,7 @@ import {
 import type { Replica } from '../../shared/replica/replica.ts';
 import type { RefusedItem } from '../../shared/session/index.ts';
 import type { Network } from '../network/network.ts';
+import { type DraftOf, type Drafts, NEW } from './drafts.ts';
 import { refusalCode, wordsOf } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
 import { pendingLines } from './reading.ts';
@@ -27,6 +29,9 @@ const TEXTS_MAX = 1024 * 1024;
 export interface Watched {
   readonly hosts: ReadonlyMap<string, GroupHost>;
   readonly network: Network;
+  readonly drafts: Drafts;
+  /** Who watches; left out by who writes no drafts. */
+  readonly window: string | undefined;
   readonly status: () => PeerStatus;
 }
 
@@ -37,6 +42,7 @@ export interface Watched {
 export async function* watch(watched: Watched, signal: AbortSignal): AsyncGenerator<WatchEvent> {
   const feeds = new Map<string, Feed>();
   let told = '';
+  const leave = watched.window === undefined ? () => {} : watched.drafts.attend(watched.window);
   try {
     for (let look = 0; !signal.aborted; look++) {
       if (look % LOOKS_PER_STATUS === 0) {
@@ -45,8 +51,7 @@ export async function* watch(watched: Watched, signal: AbortSignal): AsyncGenera
         if (text !== told) yield { kind: 'status', status };
         told = text;
       }
-      for (const [group, host] of watched.hosts)
-        if (!feeds.has(group)) feeds.set(group, new Feed(host, watched.network));
+      for (const [group, host] of watched.hosts) if (!feeds.has(group)) feeds.set(group, new Feed(host, watched));
       for (const [group, feed] of feeds) {
         if (watched.hosts.get(group) === feed.host) yield* feed.news();
         else {
@@ -58,6 +63,7 @@ export async function* watch(watched: Watched, signal: AbortSignal): AsyncGenera
       await pause(LOOK_MS, undefined, { signal }).catch(() => undefined);
     }
   } finally {
+    leave();
     for (const feed of feeds.values()) feed.stop();
   }
 }
@@ -65,18 +71,20 @@ export async function* watch(watched: Watched, signal: AbortSignal): AsyncGenera
 /** What of one group was told to one window, and what is still to be told. */
 class Feed {
   readonly host: GroupHost;
-  readonly #network: Network;
+  readonly #watched: Watched;
   readonly #changed = new Set<number>();
   /** Another one after the store was opened again: then all of it is told anew. */
   #replica: Replica | null = null;
   #isTooMuch = false;
   #positions = -1;
   #changes = -1;
+  #draftChanges = -1;
+  #keptTold = '';
   readonly stop: () => void;
 
-  constructor(host: GroupHost, network: Network) {
+  constructor(host: GroupHost, watched: Watched) {
     this.host = host;
-    this.#network = network;
+    this.#watched = watched;
     this.stop = host.watch((changes) => {
       for (const change of changes) if (change.type === 'entry') this.#note(change.position);
     });
@@ -109,14 +117,27 @@ class Feed {
       this.#positions = positions;
       news.push({ kind: 'log', group, positions, changed });
     }
-    return [...news, ...this.#ownNews(replica, group)];
+    news.push(...this.#ownNews(replica, group));
+    if (news.length > 0 || this.#watched.drafts.changes !== this.#draftChanges) news.push(...this.#keptNews(replica));
+    return news;
+  }
+
+  #keptNews(replica: Replica): WatchEvent[] {
+    const { drafts, window } = this.#watched;
+    const { group } = this.host;
+    this.#draftChanges = drafts.changes;
+    const kept = newest(drafts.apart(group, window).map((draft) => keptDraft(draft, replica)));
+    const told = JSON.stringify(kept);
+    if (told === this.#keptTold) return [];
+    this.#keptTold = told;
+    return [{ kind: 'kept', group, drafts: kept }];
   }
 
   #ownNews(replica: Replica, group: GroupId): WatchEvent[] {
     const { outbox, reader } = replica;
     if (outbox.changes === this.#changes) return [];
     this.#changes = outbox.changes;
-    const lines = pendingLines(this.host, this.#network, { pendingMax: PENDING_LINES_MAX, marks: true });
+    const lines = pendingLines(this.host, this.#watched.network, { pendingMax: PENDING_LINES_MAX, marks: true });
     const count = Math.max(0, outbox.pending - PENDING_LINES_MAX) + lines.length;
     const refused = outbox.refusedView().slice(-REFUSED_MAX);
     return [
@@ -151,6 +172,19 @@ function refusedLine(item: RefusedItem, reader: DocumentReader): RefusedLine {
     change: isChange || body.kind === 'create' ? body.kind : null,
     of: entry?.position ?? null,
   };
+}
+
+/** What a person can do with it depends on what has become of the entry that it is about. */
+function keptDraft(draft: DraftOf, { reader, outbox }: Replica): KeptDraft {
+  if (draft.about === NEW)
+    return { ...draft, kind: 'new', why: 'It was being written when its window was closed.', of: null };
+  const id = draft.about as EntryId;
+  const entry = reader.entry(id);
+  const of = entry?.position ?? null;
+  const tip = outbox.current(reader, id);
+  if (tip && !tip.removed) return { ...draft, kind: 'edit', why: 'This edit was not sent.', of };
+  const removed = entry && (removedWords(reader, entry, 'edit') ?? wordsOf({ refused: 'ENTRY_REMOVED', detail: '' }));
+  return { ...draft, kind: 'gone', why: removed ?? 'There is no such entry here.', of };
 }
 
 /** With the name of whoever was there first, as long as nobody did anything to the entry since. */

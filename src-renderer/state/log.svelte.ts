@@ -1,6 +1,7 @@
 import type {
   CommittedLine,
   GroupStatus,
+  KeptDraft,
   LogLine,
   PeerService,
   PendingLine,
@@ -9,6 +10,7 @@ import type {
 } from '../../shared/ipc/contract.ts';
 import { isFetching, readOnlyWords } from '../words/writing.ts';
 import { Draft } from './draft.svelte.ts';
+import { Editing, isInField, readLine } from './editing.svelte.ts';
 import { isCancelled, isLost, wordsOf } from './failure.ts';
 import { notices } from './notices.svelte.ts';
 import { PAGE_SIZE, PageCache } from './pages.ts';
@@ -22,18 +24,11 @@ const AGAIN_MS = 2_000;
 /** How long a request may take that only needs this machine. Milliseconds. */
 const LOCAL_MS = 20_000;
 
-/** An entry that is being edited in the place where one writes. */
-export interface Editing {
-  readonly id: string;
-  readonly position: number | null;
-  readonly before: string;
-  readonly draft: Draft;
-}
-
 /** One log as this window shows it: only the entries around what is on the screen, and all that is this person's own. */
 export class LogState {
   readonly group: string;
   readonly #service: () => PeerService | null;
+  readonly #window: string;
   readonly #cache = new PageCache<CommittedLine>(PAGES_MAX, isSameLine);
   /** Counts what came into the cache, so that what reads from it is drawn again. */
   #version = $state(0);
@@ -51,11 +46,16 @@ export class LogState {
     return this.#tail.shown({ has: (id) => ids.has(id), line: (position) => this.#cache.line(position) });
   });
   refused = $state.raw<readonly RefusedLine[]>([]);
+  #kept = $state.raw<readonly KeptDraft[]>([]);
+  /** What was written here and not sent, and stands in no field. */
+  readonly kept = $derived(this.#kept.filter((draft) => !isInField(draft, this.draft, this.editing)));
   /** The entry that the keyboard is on; null: the last one. */
   active = $state<number | null>(null);
   /** Where somebody asked to be brought; another object each time. */
   target = $state.raw<{ readonly position: number } | null>(null);
   editing = $state.raw<Editing | null>(null);
+  /** Why the entry that is edited can't be edited any more; null where it can. */
+  readonly gone = $derived(this.editing?.goneWords(this.pending) ?? null);
   isSending = $state(false);
   #onItsWay = '';
   #isNextWanted = false;
@@ -63,12 +63,14 @@ export class LogState {
   readonly #titleFirst: string;
   readonly draft: Draft;
   readonly #sending = new Sending();
+  readonly #posting = new Sending();
 
-  constructor(service: () => PeerService | null, group: string, title = '') {
+  constructor(service: () => PeerService | null, window: string, group: string, title = '') {
     this.#service = service;
+    this.#window = window;
     this.group = group;
     this.#titleFirst = title;
-    this.draft = new Draft(service, group, 'new');
+    this.draft = new Draft(service, { group, window, about: 'new' });
   }
 
   get title(): string {
@@ -106,8 +108,8 @@ export class LogState {
     this.#ending = new AbortController();
     this.#cache.changed(this.positions, null);
     void this.draft.load();
-    void this.draft.save();
-    void this.editing?.draft.save();
+    void this.editing?.draft.load();
+    this.#lookAtEdited();
     this.#version += 1;
   }
 
@@ -121,12 +123,18 @@ export class LogState {
       this.positions = event.positions;
       this.#version += 1;
       this.#readWanted();
+      if (this.editing && (event.changed?.includes(this.editing.position) ?? true)) this.#lookAtEdited();
     } else if (event.kind === 'pending') {
       this.pendingCount = event.count;
       this.#tail.take(event.lines, { isCut: event.count > event.lines.length, isRead: this.#isRead() });
+      this.editing?.pendingChanged();
       this.#version += 1;
-    } else {
+    } else if (event.kind === 'refused') {
       this.refused = event.lines;
+    } else {
+      this.#kept = event.drafts;
+      // It could not be asked for, if the store was closed for a moment.
+      if (!this.draft.isLoaded) void this.draft.load();
     }
   }
 
@@ -146,6 +154,15 @@ export class LogState {
   #noteRead(): void {
     if (this.#isRead()) this.#tail.read();
     this.#version += 1;
+  }
+
+  #lookAtEdited(): void {
+    const [service, { editing }] = [this.#service(), this];
+    if (!service || !editing) return;
+    editing.look(service, this.group, this.#own()).catch((error: unknown) => {
+      if (isCancelled(error) || isLost(error) || this.editing !== editing) return;
+      setTimeout(() => this.#lookAtEdited(), AGAIN_MS);
+    });
   }
 
   jump(position: number): void {
@@ -187,7 +204,7 @@ export class LogState {
     const { editing } = this;
     const draft = editing?.draft ?? this.draft;
     const text = draft.text.toWellFormed();
-    if (text.trim() === '' || this.isFetching) return;
+    if (text.trim() === '' || this.isFetching || this.gone !== null) return;
     if (this.isSending) {
       // Pressed again while the one before is on its way to the disk: it goes next.
       if (text !== this.#onItsWay) this.#isNextWanted = true;
@@ -196,11 +213,14 @@ export class LogState {
     if (editing && text === editing.before) return this.stopEditing();
     this.isSending = true;
     this.#onItsWay = text;
-    const isWritten = await this.#ask((service, common) =>
-      editing
-        ? service.edit({ ...common, entry: editing.id, text }, this.#own())
-        : service.append({ ...common, text, key: this.#sending.keyOf(text) }, this.#own()),
+    const isWritten = await this.#ask(
+      (service, common) =>
+        editing
+          ? service.edit({ ...common, entry: editing.id, text }, this.#own())
+          : service.append({ ...common, text, key: this.#sending.keyOf(text) }, this.#own()),
+      (error) => editing !== null && editing === this.editing && editing.refused(error),
     );
+    if (!isWritten) this.#lookAtEdited();
     this.isSending = false;
     if (!isWritten) {
       this.#isNextWanted = false;
@@ -217,17 +237,78 @@ export class LogState {
     await this.send();
   }
 
-  startEditing(line: LogLine): void {
-    const before = line.text;
-    if (before === null || !this.canWrite) return;
-    const draft = new Draft(this.#service, this.group, line.id, before);
+  startEditing(line: CommittedLine): void {
+    const { text, id } = line;
+    if (text === null || !this.canWrite || this.editing?.id === id) return;
+    void this.editing?.draft.save();
+    const draft = new Draft(this.#service, { group: this.group, window: this.#window, about: id }, text);
     void draft.load();
-    this.editing = { id: line.id, position: line.position, before, draft };
+    this.editing = new Editing(line, text, draft);
   }
 
+  /** The wording is sent, or not wanted. */
   stopEditing(): void {
-    this.editing?.draft.clear();
+    const { editing } = this;
+    if (!editing) return;
     this.editing = null;
+    editing.draft.clear();
+    // The peer tells so in a moment; until then it would be shown once more.
+    this.#kept = this.#kept.filter(({ about }) => about !== editing.id);
+  }
+
+  /** Makes room for something else; what was worded stays with the peer. @returns why that is not possible, for people; null where it is */
+  async leaveEditing(): Promise<string | null> {
+    const { editing } = this;
+    const problem = await editing?.draft.save();
+    if (problem) return problem;
+    if (this.editing === editing) this.editing = null;
+    return null;
+  }
+
+  /** Of an entry that can't be edited any more. */
+  async postEdited(): Promise<boolean> {
+    const { editing } = this;
+    if (!editing) return false;
+    const isPosted = await this.#post(editing.id, editing.draft.text);
+    if (isPosted && this.editing === editing) this.stopEditing();
+    return isPosted;
+  }
+
+  async postKept(kept: KeptDraft): Promise<void> {
+    if (await this.#post(`${kept.about} ${kept.window}`, kept.text)) await this.dismissKept(kept);
+  }
+
+  dismissKept({ about, window }: KeptDraft): Promise<boolean> {
+    const whose = window === null ? {} : { window };
+    return this.#ask((service, { group }) => service.saveDraft({ group, about, ...whose, text: '' }, this.#own()));
+  }
+
+  /** Brings a wording back into the field, where there is room for it. */
+  async goOn(kept: KeptDraft): Promise<void> {
+    if (kept.kind === 'new') {
+      if (this.draft.text.trim() !== '') return;
+      this.draft.text = kept.text;
+      const problem = await this.draft.save();
+      if (problem === null) await this.dismissKept(kept);
+    } else if (kept.of !== null) {
+      const { of } = kept;
+      let line: CommittedLine | null = null;
+      await this.#ask(async (service, { group }) => {
+        line = await readLine(service, group, of, this.#own());
+      });
+      if (line) this.startEditing(line);
+    }
+  }
+
+  /** The same wording of the same place is posted once, however often the button is pressed. */
+  async #post(from: string, text: string): Promise<boolean> {
+    const wellFormed = text.toWellFormed();
+    const key = this.#posting.keyOf(`${from} ${wellFormed}`);
+    const isPosted = await this.#ask((service, common) =>
+      service.append({ ...common, text: wellFormed, key }, this.#own()),
+    );
+    if (isPosted) this.#posting.done();
+    return isPosted;
   }
 
   remove(line: LogLine): Promise<boolean> {
@@ -258,6 +339,7 @@ export class LogState {
       service: PeerService,
       common: { readonly group: string; readonly wait: 'saved'; readonly timeoutMs: number },
     ) => Promise<unknown>,
+    isSaid: (error: unknown) => boolean = () => false,
   ): Promise<boolean> {
     const service = this.#service();
     if (!service) {
@@ -271,7 +353,7 @@ export class LogState {
       await ask(service, { group: this.group, wait: 'saved', timeoutMs: LOCAL_MS });
       return true;
     } catch (error) {
-      notices.say(wordsOf(error), 'wrong');
+      if (!isSaid(error)) notices.say(wordsOf(error), 'wrong');
       return false;
     }
   }

@@ -5,6 +5,7 @@ import type { OpenWire } from '../carrier/wire.ts';
 import { isCancelled, isLost, wordsOf } from './failure.ts';
 import { LogState } from './log.svelte.ts';
 import { notices } from './notices.svelte.ts';
+import { takeWindowId } from './window-id.ts';
 
 /** A watch that failed by itself is begun again after this. Milliseconds. */
 const AGAIN_MS = 1_000;
@@ -13,6 +14,7 @@ const AGAIN_MS = 1_000;
 export class PeerState {
   readonly #link: Link;
   #connection = $state.raw<LinkState>({ kind: 'connecting', sinceMs: Date.now() });
+  readonly #window = takeWindowId();
   #watching: AbortController | null = null;
   status = $state.raw<PeerStatus | null>(null);
   /** By group. Logs stay while the connection is lost, so that one can read and write on. */
@@ -66,8 +68,9 @@ export class PeerState {
     this.#watching = null;
     if (state.kind === 'connected') {
       this.#watching = new AbortController();
-      for (const log of this.logs.values()) log.attach();
+      // First of all, so that the peer knows whose drafts are whose.
       void this.#watch(state.service, this.#watching.signal);
+      for (const log of this.logs.values()) log.attach();
     } else {
       for (const log of this.logs.values()) log.detach();
     }
@@ -75,7 +78,7 @@ export class PeerState {
 
   async #watch(service: PeerService, signal: AbortSignal): Promise<void> {
     try {
-      for await (const event of service.watch({}, signal)) this.#take(event);
+      for await (const event of service.watch({ window: this.#window }, signal)) this.#take(event);
     } catch (error) {
       if (isCancelled(error) || isLost(error)) return;
       notices.say(wordsOf(error), 'wrong');
@@ -115,6 +118,7 @@ export class PeerState {
   #drop(group: string): void {
     const log = this.logs.get(group);
     void log?.draft.save();
+    void log?.editing?.draft.save();
     log?.detach();
     this.logs.delete(group);
   }
@@ -134,7 +138,7 @@ export class PeerState {
   log(group: string, title = ''): LogState {
     let log = this.logs.get(group);
     if (!log) {
-      log = new LogState(() => this.service, group, title);
+      log = new LogState(() => this.service, this.#window, group, title);
       this.logs.set(group, log);
       log.attach();
     }

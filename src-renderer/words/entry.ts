@@ -1,4 +1,4 @@
-import type { CommittedLine, PendingLine } from '../../shared/ipc/contract.ts';
+import type { Changed, CommittedLine, PendingLine } from '../../shared/ipc/contract.ts';
 import type { WhyCode } from '../../shared/ipc/errors.ts';
 import { thin } from './numbers.ts';
 import { nameOf } from './people.ts';
@@ -70,6 +70,18 @@ export function aboutWords({
   if (change === 'remove') return `removal of ${entry}`;
   if (change === 'restore') return `restoring ${entry}`;
   return null;
+}
+
+/** What became of an entry while somebody was editing it. */
+export function goneWords(
+  position: number,
+  by: Pick<Changed, 'writer' | 'name' | 'author' | 'time'> | null,
+  isUnknown = false,
+): string {
+  const entry = `#${thin(position)}`;
+  if (isUnknown) return `${entry} is not in this log any more.`;
+  const who = by === null ? '' : ` by ${nameOf(by)}, ${moment(by.time)},`;
+  return `${entry} was removed${who} while you were editing it.`;
 }
 
 /** "edited by Ben", "removed by Ana, 22:10": what became of an entry since it was written; null for nothing. */

@@ -2,7 +2,8 @@ import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
-import { enter, type Peer, until, worldForEach } from '../integration/harness.ts';
+import { TEXT_BYTES_MAX } from '../../shared/ipc/contract.ts';
+import { enter, never, type Peer, until, worldForEach } from '../integration/harness.ts';
 import { complaints } from './complaints.ts';
 import { stageForAll } from './stage.ts';
 
@@ -13,6 +14,21 @@ const field = (page: Page) => page.getByRole('textbox', { name: 'Write an entry'
 const standing = (page: Page) => page.locator('header .standing').getByRole('button');
 const row = (page: Page, position: number) => page.locator(`[data-position="${position}"]`);
 const tail = (page: Page) => page.locator('section[aria-labelledby="tail-heading"]');
+
+const newText = (page: Page) => page.getByRole('textbox', { name: 'New text of the entry' });
+const notSent = (page: Page) => page.getByRole('region', { name: 'Written here and not sent' });
+
+async function edit(page: Page, position: number, text: string): Promise<void> {
+  await row(page, position).focus();
+  await page.keyboard.press('e');
+  await newText(page).fill(text);
+}
+
+/** Whether this is the newest draft of a new entry, or of the entry at a position; empty: there is none. */
+async function isKept(peer: Peer, text: string, position?: number): Promise<boolean> {
+  const about = position === undefined ? 'new' : ((await peer.log())[position - 1]?.id ?? '');
+  return (await (await peer.service()).draft({ about }, never)).text === text;
+}
 
 /** From now on notes at each change of the page how often a text stands among the agreed entries, and how often below them. */
 const watchFor = (text: string): string => `
@@ -80,6 +96,152 @@ describe('what a person sees', () => {
     await refused.getByRole('button', { name: 'Post as new' }).click();
     await row(page, 2).getByText('Bed 9: better').waitFor();
     await refused.waitFor({ state: 'detached' });
+  });
+
+  test('of an entry that is removed while it is edited: who did it, the ways out, and that what was worded is kept', async () => {
+    const [ana, ben] = await world().group('Ana', 'Ben');
+    await ana.does('append', 'Bed 9');
+    const page = await stage.open(ben);
+    await edit(page, 1, 'Bed 9: better');
+    const save = page.getByRole('button', { name: 'Save' });
+    await ana.does('remove', '1');
+    await page.getByText(/^#1 was removed by Ana, .*, while you were editing it\.$/).waitFor();
+    expect(await save.count()).toBe(0);
+    await page.keyboard.press('Control+Enter');
+    expect(await newText(page).inputValue()).toBe('Bed 9: better');
+    expect(await complaints(page)).toEqual([]);
+    await ana.does('restore', '1');
+    await save.waitFor();
+    expect(await page.getByText(/^#1 was removed/).count()).toBe(0);
+    await ana.does('remove', '1');
+    await page.getByText(/^#1 was removed by Ana/).waitFor();
+    await page.getByRole('button', { name: 'Close' }).click();
+    await field(page).waitFor();
+    await notSent(page).getByText('The entry was removed by Ana before this edit arrived.').waitFor();
+    await page.reload();
+    await notSent(page).getByText('Bed 9: better').waitFor();
+    expect(await complaints(page)).toEqual([]);
+    await notSent(page).getByRole('button', { name: 'Post as new' }).click();
+    await row(page, 2).getByText('Bed 9: better').waitFor();
+    await notSent(page).waitFor({ state: 'detached' });
+
+    await edit(page, 2, 'Bed 9: best');
+    await ana.does('remove', '2');
+    await page.getByText(/^#2 was removed by Ana/).waitFor();
+    await page.getByRole('button', { name: 'Post as new' }).click();
+    await row(page, 3).getByText('Bed 9: best').waitFor();
+    await field(page).waitFor();
+    // Loaded while it is edited, and with nothing to be seen of it in the field.
+    await edit(page, 3, 'Bed 9: best of all');
+    await until('it is kept', () => isKept(ben, 'Bed 9: best of all', 3));
+    await page.reload();
+    await notSent(page).getByText('edit of #3').waitFor();
+    await row(page, 3).focus();
+    await page.keyboard.press('e');
+    await page.keyboard.press('Escape');
+    await field(page).waitFor();
+    await notSent(page).getByText('Bed 9: best of all').waitFor();
+    await notSent(page).getByRole('button', { name: 'Go on writing' }).click();
+    await until('it is back', async () => (await newText(page).inputValue()) === 'Bed 9: best of all');
+    expect(await notSent(page).count()).toBe(0);
+    await page.keyboard.press('Control+Enter');
+    await row(page, 3).getByText('Bed 9: best of all').waitFor();
+    await page.reload();
+    await row(page, 3).getByText('Bed 9: best of all').waitFor();
+    expect(await notSent(page).count()).toBe(0);
+  });
+
+  test('of an entry whose removal is learned only by the refusal: the same', async () => {
+    const [ana, ben] = await world().group('Ana', 'Ben');
+    await ana.does('append', 'Bed 9');
+    const page = await stage.open(ben);
+    let isDeaf = false;
+    // What a window that stands still for a moment has yet to hear.
+    await page.routeWebSocket(/./, (socket) => {
+      const peer = socket.connectToServer();
+      peer.onMessage((text) => {
+        if (!isDeaf || !/"kind":"(log|pending)"/.test(`${text}`)) socket.send(text);
+      });
+    });
+    await page.reload();
+    await edit(page, 1, 'Bed 9: better');
+    isDeaf = true;
+    await ana.does('remove', '1');
+    await until('Ben has it', async () => (await ben.log())[0]?.removed);
+    expect(await page.getByText(/^#1 was removed/).count()).toBe(0);
+    await page.keyboard.press('Control+Enter');
+    await page.getByText(/^#1 was removed by Ana, .*, while you were editing it\.$/).waitFor();
+    expect(await page.getByRole('button', { name: 'Save' }).count()).toBe(0);
+    expect(await newText(page).inputValue()).toBe('Bed 9: better');
+    await page.getByRole('button', { name: 'Discard' }).click();
+    await until('nothing is kept', () => isKept(ben, '', 1));
+    isDeaf = false;
+    await page.reload();
+    await row(page, 1).getByText('removed').waitFor();
+    expect(await notSent(page).count()).toBe(0);
+  });
+
+  test('of an edit that is too long: that it was not taken, and that it can not be put aside either', async () => {
+    const ana = await world().start('Ana');
+    await ana.does('create', 'Ward 3');
+    await ana.does('append', 'one');
+    const page = await stage.open(ana);
+    await edit(page, 1, 'x'.repeat(TEXT_BYTES_MAX + 1));
+    await page.keyboard.press('Control+Enter');
+    await page.getByText('The text is over 1 MiB. Nothing was written; split it.').waitFor();
+    await page.getByRole('button', { name: 'Close' }).click();
+    await page.getByText(/^A draft this long is not kept\. .* Your wording stays in the field\.$/).waitFor();
+    await newText(page).fill('one, better');
+    await page.keyboard.press('Control+Enter');
+    await row(page, 1).getByText('one, better').waitFor();
+    // Nothing to keep: no promise either.
+    await edit(page, 1, ' ');
+    await page.keyboard.press('Escape');
+    await until('nothing is kept', () => isKept(ana, '', 1));
+    expect(await notSent(page).count()).toBe(0);
+  });
+
+  test('of what is written in two windows of one machine: each keeps its own, and nothing of what was sent', async () => {
+    const ana = await world().start('Ana');
+    await ana.does('create', 'Ward 3');
+    const first = await stage.open(ana);
+    const second = await first.context().newPage();
+    await second.goto(ana.web ?? '');
+    await field(second).fill('tab two');
+    await until('it is kept', () => isKept(ana, 'tab two'));
+    await field(first).fill('tab one writes');
+    await until('both are kept', () => isKept(ana, 'tab one writes'));
+    await first.keyboard.press('Control+Enter');
+    await row(first, 1).getByText('tab one writes').waitFor();
+    await until('it is sent', () => isKept(ana, 'tab two'));
+    await second.reload();
+    await until('its own is back', async () => (await field(second).inputValue()) === 'tab two');
+    await field(first).fill('tab one again');
+    await until('both are kept', () => isKept(ana, 'tab one again'));
+    await Promise.all([first.reload(), second.reload()]);
+    await until('each has its own', async () => {
+      const both = await Promise.all([first, second].map((page) => field(page).inputValue()));
+      return `${both}` === 'tab one again,tab two';
+    });
+    // What a closed window leaves is told where there is no room for it, and taken up where there is.
+    await second.close();
+    await notSent(first).getByText('tab two').waitFor();
+    expect(await complaints(first)).toEqual([]);
+    await field(first).press('Control+Enter');
+    await row(first, 2).getByText('tab one again').waitFor();
+    await notSent(first).getByRole('button', { name: 'Go on writing' }).click();
+    await until('it is in the field', async () => (await field(first).inputValue()) === 'tab two');
+    await notSent(first).waitFor({ state: 'detached' });
+    await until('it is kept', () => isKept(ana, 'tab two'));
+    await first.close();
+    await ana.kill();
+    await ana.start();
+    const later = await stage.open(ana);
+    await until('it is in the new window', async () => (await field(later).inputValue()) === 'tab two');
+    expect(await notSent(later).count()).toBe(0);
+    await field(later).press('Control+Enter');
+    await row(later, 3).getByText('tab two').waitFor();
+    await until('nothing is kept', () => isKept(ana, ''));
   });
 
   test('of a machine that only reads, and then is no member any more', async () => {

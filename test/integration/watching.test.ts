@@ -11,13 +11,13 @@ class Window {
   readonly #abort = new AbortController();
   readonly #done: Promise<void>;
 
-  constructor(service: PeerService) {
-    this.#done = this.#run(service);
+  constructor(service: PeerService, name?: string) {
+    this.#done = this.#run(service, name === undefined ? {} : { window: name });
   }
 
-  async #run(service: PeerService): Promise<void> {
+  async #run(service: PeerService, params: { window?: string }): Promise<void> {
     try {
-      for await (const event of service.watch({}, this.#abort.signal)) this.events.push(event);
+      for await (const event of service.watch(params, this.#abort.signal)) this.events.push(event);
     } catch (error) {
       if (!this.#abort.signal.aborted) throw error;
     }
@@ -41,11 +41,12 @@ describe('a window that watches', () => {
     await ana.does('create', 'Ward 3');
     await ana.does('append', 'one');
     const window = await open(ana);
-    await until('the beginning', () => new Set(window.events.map(({ kind }) => kind)).size === 4);
+    await until('the beginning', () => new Set(window.events.map(({ kind }) => kind)).size === 5);
     expect(window.events[0]?.kind).toBe('status');
     expect(window.last('log')).toMatchObject({ positions: 1, changed: [] });
     expect(window.last('pending')).toMatchObject({ count: 0, lines: [] });
     expect(window.last('refused')).toMatchObject({ lines: [] });
+    expect(window.last('kept')).toMatchObject({ drafts: [] });
 
     await ana.does('append', 'two');
     await until('the new entry', () => window.last('log')?.positions === 2);
@@ -176,5 +177,37 @@ describe('a draft', () => {
     await later.saveDraft({ about: 'new', text: '' }, never);
     expect(await later.draft({ about: 'new' }, never)).toEqual({ text: '' });
     expect(await later.draft({ about: 'e7k' }, never)).toEqual({ text: 'another' });
+  });
+
+  test('is each window’s own while it is open; one that is left is told of, and what can be done with it', async () => {
+    const ana = await world().start('Ana');
+    await ana.does('create', 'Ward 3');
+    const [{ id }] = (await ana.does('append', 'one')) as [{ id: string }];
+    const service = await ana.service();
+    const [first, second] = [new Window(service, 'first'), new Window(service, 'second')];
+    await until('both are here', () => first.last('kept') && second.last('kept'));
+    await service.saveDraft({ about: 'new', window: 'first', text: 'tab one' }, never);
+    await service.saveDraft({ about: 'new', window: 'second', text: 'tab two' }, never);
+    await service.saveDraft({ about: id, window: 'second', text: 'one, better' }, never);
+    expect(await service.draft({ about: 'new', window: 'first' }, never)).toEqual({ text: 'tab one' });
+    await service.saveDraft({ about: 'new', window: 'first', text: '' }, never);
+    expect(await service.draft({ about: 'new', window: 'first' }, never)).toEqual({ text: '' });
+    await until('its own edit', () => second.last('kept')?.drafts.length === 1);
+    expect(second.last('kept')?.drafts).toMatchObject([{ about: id, kind: 'edit', of: 1, text: 'one, better' }]);
+    expect(first.last('kept')?.drafts).toEqual([]);
+
+    await ana.does('remove', '1');
+    // Who did it is known once the removal is agreed.
+    const why = 'The entry was removed by Ana before this edit arrived. Your wording is kept here.';
+    await until('it can not be edited', () => second.last('kept')?.drafts[0]?.why === why);
+    expect(second.last('kept')?.drafts[0]?.kind).toBe('gone');
+    await second.close();
+    await until('both are left', () => first.last('kept')?.drafts.length === 2);
+    expect(first.last('kept')?.drafts.map(({ kind }) => kind)).toEqual(['new', 'gone']);
+    expect(await service.draft({ about: 'new', window: 'first' }, never)).toEqual({ text: 'tab two' });
+    await until('it stands in a field', () => first.last('kept')?.drafts.length === 1);
+    await ana.does('restore', '1');
+    await until('it can be edited', () => first.last('kept')?.drafts[0]?.kind === 'edit');
+    await first.close();
   });
 });
