@@ -10,7 +10,11 @@ import NoKey from './views/NoKey.svelte';
 const target = document.getElementById('app')!;
 const open = chooseWire();
 if (open === null) {
-  mount(NoKey, { target });
+  mount(NoKey, { target, props: { why: 'none' } });
+  // Its address with the token, put into the same tab, is no new page to a browser.
+  window.addEventListener('hashchange', () => {
+    if (location.hash.startsWith('#token=')) location.reload();
+  });
 } else {
   focus.start();
   const peer = new PeerState(open);

@@ -201,7 +201,7 @@ const failureExits = {
   TEXT_BAD: EXIT.failed,
   /** A file could not be read. */
   FILE_UNREADABLE: EXIT.failed,
-  /** Not a ticket, or cut off. */
+  /** No ticket in this text, or two of them, or one that is cut off. */
   BAD_TICKET: EXIT.failed,
   /** This peer is in that group already. */
   ALREADY_MEMBER: EXIT.failed,

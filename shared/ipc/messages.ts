@@ -15,6 +15,12 @@ import { isErrorCode } from './errors.ts';
 export const PROTOCOL = 'synod.1';
 
 /**
+ * The code that a page's socket is closed with where its token is wrong: no browser tells a page the status of an HTTP refusal, so without it a page
+ * would take this peer for one that is away.
+ */
+export const WRONG_TOKEN_CLOSE = 4401;
+
+/**
  * The largest message. An entry of 1 MiB of control characters takes six times that in JSON; with room for the rest of
  * the message. Bytes.
  */

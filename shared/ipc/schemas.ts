@@ -41,15 +41,41 @@ import { whyCodes } from './errors.ts';
  */
 type Schema<T> = v.GenericSchema<unknown, T>;
 
+/** What a person can bring about by typing or pasting is said in words for people, without the name of a field. */
+const forPeople = new Set<string>();
+function say(words: string): string {
+  forPeople.add(words);
+  return words;
+}
+
 /** Text that JSON can carry and UTF-8 can't is refused here, so that nothing behind it meets half a character. */
 const wellFormed = v.pipe(
   v.string(),
-  v.check((text) => text.isWellFormed(), 'half a character: a lone surrogate'),
+  v.check(
+    (text) => text.isWellFormed(),
+    say('A character of this text is cut in half (a lone surrogate). Type or copy it again.'),
+  ),
 );
 const short = v.pipe(wellFormed, v.maxLength(4_096));
 const named = v.pipe(short, v.nonEmpty());
+const personName = v.pipe(
+  wellFormed,
+  v.maxLength(4_096, say('That is too long for a name.')),
+  v.nonEmpty(say('A name needs at least one letter.')),
+);
 /** A little more than the longest entry, so that the peer can say how long it may be. */
-const longText = v.pipe(wellFormed, v.maxLength(2 * 1024 * 1024));
+const LONG_MAX = 2 * 1024 * 1024;
+const longText = v.pipe(
+  wellFormed,
+  v.maxLength(LONG_MAX, say('That is too long: an entry holds 1 MiB of text. Write it in parts.')),
+);
+const title = v.pipe(wellFormed, v.maxLength(LONG_MAX, say('That is too long for a name of a log.')));
+/** Room for the message that a ticket came in. */
+const ticket = v.pipe(
+  v.string(),
+  v.nonEmpty(say('There is no ticket. It begins with synod1 and comes from a member.')),
+  v.maxLength(1024 * 1024, say('That is too long for a ticket. Copy it again, and nothing else.')),
+);
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const number = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
@@ -65,13 +91,13 @@ const whyCode = v.picklist(whyCodes);
 const inGroup = { group: v.exactOptional(named) };
 const withTimeout = { timeoutMs: duration };
 const ofEntry = { entry: named };
-const writing = { ...inGroup, ...withTimeout, wait, writer: v.exactOptional(named) };
+const writing = { ...inGroup, ...withTimeout, wait, writer: v.exactOptional(personName) };
 
 // Parameters
 
 const nothing: Schema<Record<string, never>> = v.strictObject({});
 const groupParams: Schema<InGroup> = v.strictObject(inGroup);
-const createParams: Schema<CreateParams> = v.strictObject({ title: longText });
+const createParams: Schema<CreateParams> = v.strictObject({ title });
 const inviteParams: Schema<InviteParams> = v.strictObject({
   ...inGroup,
   ...withTimeout,
@@ -79,10 +105,7 @@ const inviteParams: Schema<InviteParams> = v.strictObject({
   role: v.nullable(role),
   expiresMs: longDuration,
 });
-const joinParams: Schema<JoinParams> = v.strictObject({
-  ...withTimeout,
-  ticket: v.pipe(v.string(), v.nonEmpty(), v.maxLength(1024 * 1024)),
-});
+const joinParams: Schema<JoinParams> = v.strictObject({ ...withTimeout, ticket });
 const appendParams: Schema<AppendParams> = v.strictObject({
   ...writing,
   text: longText,
@@ -294,10 +317,11 @@ export function isMethod(name: string): name is Method {
   return Object.hasOwn(methods, name);
 }
 
-/** What is wrong, with the field's name, in one line. */
+/** What is wrong, in one line: in words for people, or with the field's name. */
 export function describeIssues(issues: readonly v.BaseIssue<unknown>[]): string {
   const issue = issues[0];
   if (issue === undefined) return 'not of the right shape';
+  if (forPeople.has(issue.message)) return issue.message;
   const path = v.getDotPath(issue);
   return path === null ? issue.message : `${path}: ${issue.message}`;
 }

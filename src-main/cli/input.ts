@@ -14,14 +14,18 @@ const CR = 0x0d;
 /** An entry's text: the word itself, or standard input for `-`, without one final line end. @throws PeerError */
 export async function readText(word: string, io: Io): Promise<string> {
   if (word !== '-') return checkedText(word);
-  const whole = await readAll(io);
+  const whole = await readAll(io, () => tooLong('more than 2 MiB'));
   const bytes = whole.at(-1) === LF ? whole.subarray(0, whole.at(-2) === CR ? -2 : -1) : whole;
   return checkedText(decoded(bytes, 'Standard input'));
 }
 
-/** A short word, such as a ticket: standard input for `-`, without the space around it. */
-export async function readWord(word: string, io: Io): Promise<string> {
-  return (word === '-' ? decoded(await readAll(io), 'Standard input') : word).trim();
+/** A ticket, maybe in the message that it came in: standard input for `-`, without the space around it. @throws PeerError */
+export async function readTicket(word: string, io: Io): Promise<string> {
+  const tooMuch = (): PeerError =>
+    new PeerError('BAD_TICKET', 'That is too long for a ticket. Copy it again, and nothing else.');
+  const text = (word === '-' ? decoded(await readAll(io, tooMuch), 'Standard input') : word).trim();
+  if (text !== '') return text;
+  throw new PeerError('BAD_TICKET', 'There is no ticket. It begins with synod1 and comes from a member.');
 }
 
 /** The peer would refuse it as well, but need not be sent megabytes for that. */
@@ -53,12 +57,12 @@ export function decoded(bytes: Uint8Array, what: string): string {
   }
 }
 
-async function readAll(io: Io): Promise<Buffer> {
+async function readAll(io: Io, tooMuch: () => PeerError): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of interruptible(io.stdin(), io.signal)) {
     size += chunk.length;
-    if (size > TEXT_INPUT_BYTES_MAX) throw tooLong('more than 2 MiB');
+    if (size > TEXT_INPUT_BYTES_MAX) throw tooMuch();
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

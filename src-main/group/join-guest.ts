@@ -117,7 +117,7 @@ export interface JoinGroupOptions {
    * Told once within 30 s unless the join has ended by then, and again only when it becomes another of the codes. A final refusal is told
    * here too, just before the promise rejects with the same code.
    */
-  readonly onOutcome?: (outcome: JoinOutcome) => void;
+  readonly onOutcome?: (outcome: JoinOutcome, isFinal: boolean) => void;
   readonly clock?: Clock;
   readonly times?: Partial<JoinGuestTimes>;
 }
@@ -319,14 +319,14 @@ class Guest {
     if (this.#settled) this.#tell(outcome);
   }
 
-  #tell(outcome: JoinOutcome): void {
+  #tell(outcome: JoinOutcome, isFinal = false): void {
     if (this.#told.has(outcome.code)) return;
     this.#told.add(outcome.code);
-    this.#options.onOutcome?.(outcome);
+    this.#options.onOutcome?.(outcome, isFinal);
   }
 
   #refused(outcome: JoinOutcome): JoinError {
-    this.#tell(outcome);
+    this.#tell(outcome, true);
     return new JoinError(outcome, true);
   }
 

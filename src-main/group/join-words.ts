@@ -5,6 +5,10 @@ import type { JoinOutcome } from './join-guest.ts';
 
 const NEW_TICKET = 'Ask for a new one.';
 
+/** Said at once: the first that is known of an attempt may take some seconds. */
+export const lookingFor = (title: string): string =>
+  `Looking for the machine that ${title === '' ? 'made this ticket' : `invites to ${title}`}…`;
+
 export const noAnswer = (addresses: readonly string[]): JoinOutcome => ({
   code: 'NO_ANSWER',
   message:

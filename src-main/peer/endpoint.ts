@@ -38,7 +38,10 @@ export async function openEndpoint(options: EndpointOptions): Promise<Endpoint> 
 
   const upgrades = serveUpgrades(server, {
     service,
-    refusalOf: (request) => refusalOf(request, `127.0.0.1:${port}`, token),
+    refusalOf(request) {
+      const status = refusalOf(request, `127.0.0.1:${port}`, token);
+      return status === null ? null : { status };
+    },
     onProblem,
   });
 

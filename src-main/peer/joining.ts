@@ -3,14 +3,17 @@ import { type Incarnation, incarnationFromBytes } from '../../shared/base/ids.ts
 import type { JoinEvent, JoinStep } from '../../shared/ipc/contract.ts';
 import { type ErrorCode, PeerError } from '../../shared/ipc/errors.ts';
 import { type JoinCode, JoinError, type Joined, type JoinOutcome, joinGroup } from '../group/join-guest.ts';
+import { lookingFor } from '../group/join-words.ts';
 import type { LocalSettings } from '../group/local.ts';
-import { parseTicket, type Ticket, TicketError } from '../group/ticket.ts';
+import { formatTicket, parseTicket, type Ticket, TicketError } from '../group/ticket.ts';
 import type { Network } from '../network/network.ts';
 
 const STEPS: Partial<Record<JoinCode, JoinStep>> = {
   NO_ANSWER: 'NO_ANSWER',
   WRONG_PEER: 'WRONG_PEER',
   REFUSED: 'DOOR_SHUT',
+  // Told without being the end: the door is shut, and the ticket's date past by this machine's clock.
+  TICKET_EXPIRED: 'DOOR_SHUT',
   WAITING: 'WAITING_FOR_GROUP',
 };
 
@@ -58,7 +61,10 @@ export async function* join(
   const ticket = ticketOf(text);
   const known = around.local.pendingJoins().find((pending) => pending.group === ticket.group);
   const incarnation = around.incarnation ?? known?.incarnation ?? incarnationFromBytes(new Uint8Array(randomBytes(16)));
-  await around.local.setPendingJoin({ group: ticket.group, ticket: text, incarnation, startedMs: Date.now() });
+  // Not the message that it came in.
+  const plain = formatTicket(ticket);
+  await around.local.setPendingJoin({ group: ticket.group, ticket: plain, incarnation, startedMs: Date.now() });
+  yield { kind: 'step', step: 'DIALLING', message: lookingFor(ticket.title) };
 
   const outcomes: JoinOutcome[] = [];
   let wake = (): void => {};
@@ -69,8 +75,9 @@ export async function* join(
     incarnation,
     name: around.name,
     signal: AbortSignal.any([signal, enough.signal, AbortSignal.timeout(timeoutMs)]),
-    onOutcome: (outcome) => {
-      outcomes.push(outcome);
+    onOutcome: (outcome, isFinal) => {
+      // The last one is what the request fails with.
+      if (!isFinal) outcomes.push(outcome);
       wake();
     },
   });

@@ -71,6 +71,9 @@ export function pageHeaders(page: Page, connect: readonly string[]): Record<stri
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
+    // Text becomes markup only by way of DOMPurify, or of Svelte's own templates.
+    "require-trusted-types-for 'script'",
+    'trusted-types dompurify svelte-trusted-html',
   ];
   return {
     'content-type': page.type,

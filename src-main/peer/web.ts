@@ -2,10 +2,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import type { PeerService } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
-import { PROTOCOL } from '../../shared/ipc/messages.ts';
+import { PROTOCOL, WRONG_TOKEN_CLOSE } from '../../shared/ipc/messages.ts';
 import { pageHeaders, readPages } from './pages.ts';
 import { sameSecret } from './secret.ts';
-import { offeredBy, serveUpgrades } from './upgrades.ts';
+import { offeredBy, type Refusal, serveUpgrades } from './upgrades.ts';
 
 /** Pages and their files at once. */
 const CONNECTIONS_MAX = 256;
@@ -63,7 +63,7 @@ export async function openWeb(options: WebOptions): Promise<Web> {
     }
   });
 
-  const refusal = (request: IncomingMessage): string | null => refusalOf(request, hosts, token);
+  const refusal = (request: IncomingMessage): Refusal | null => refusalOf(request, hosts, token);
   const upgrades = serveUpgrades(server, { service, refusalOf: refusal, onProblem });
 
   return {
@@ -80,16 +80,17 @@ function refuse(response: ServerResponse, status: number, headers: Record<string
   response.writeHead(status, { ...headers, 'x-content-type-options': 'nosniff', connection: 'close' }).end();
 }
 
-/** The status line that turns a page of somebody else's away, or null. */
-function refusalOf(request: IncomingMessage, hosts: readonly string[], token: string): string | null {
+/** Null for a page of this very server that knows the token. */
+function refusalOf(request: IncomingMessage, hosts: readonly string[], token: string): Refusal | null {
   const { host = '', origin } = request.headers;
-  if (!hosts.includes(host)) return '403 Forbidden';
-  if (origin !== `http://${host}`) return '403 Forbidden';
+  if (!hosts.includes(host) || origin !== `http://${host}`) return { status: '403 Forbidden' };
   const offered = offeredBy(request);
   const given = offered.find((name) => name.startsWith(TOKEN_PREFIX)) ?? '';
-  if (!sameSecret(given, TOKEN_PREFIX + token)) return '401 Unauthorized';
-  if (request.url !== PEER_PATH || request.method !== 'GET') return '404 Not Found';
-  return offered.includes(PROTOCOL) ? null : '426 Upgrade Required';
+  const isKnown = sameSecret(given, TOKEN_PREFIX + token);
+  if (request.url !== PEER_PATH || request.method !== 'GET') return { status: '404 Not Found' };
+  if (!offered.includes(PROTOCOL)) return { status: '426 Upgrade Required' };
+  // Of all refusals this one is for our own page, which asks nothing more of a peer that has another token by now.
+  return isKnown ? null : { closeCode: WRONG_TOKEN_CLOSE, reason: 'wrong token' };
 }
 
 async function listen(server: Server, port: number): Promise<void> {

@@ -8,7 +8,9 @@ export type LinkState =
   /** The first time: nothing was there yet that could be missed. */
   | { readonly kind: 'connecting'; readonly sinceMs: number }
   | { readonly kind: 'connected'; readonly service: PeerService }
-  | { readonly kind: 'lost'; readonly sinceMs: number };
+  | { readonly kind: 'lost'; readonly sinceMs: number }
+  /** The peer does not let this page in. Nothing is tried until `renew`. */
+  | { readonly kind: 'refused' };
 
 /** Keeps a client of the peer, and makes another one whenever the wire breaks. Nothing of the old client goes on: who uses it attaches anew. */
 export class Link {
@@ -20,6 +22,7 @@ export class Link {
   #failures = 0;
   #lostSinceMs: number | null = null;
   #isStopped = false;
+  #isRefused = false;
 
   constructor(open: OpenWire, tell: (state: LinkState) => void) {
     this.#open = open;
@@ -38,9 +41,19 @@ export class Link {
     this.#wire?.close();
   }
 
-  /** Tries at once where it would wait, as when a person says so or the machine woke up. */
+  /** Tries at once where it would wait, as when the machine woke up. */
   hurry(): void {
     if (this.#timer === undefined) return;
+    this.#again();
+  }
+
+  /** Also after a refusal: there is another token now. */
+  renew(): void {
+    if (this.#isRefused || this.#timer !== undefined) this.#again();
+  }
+
+  #again(): void {
+    this.#isRefused = false;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#connect();
@@ -52,6 +65,7 @@ export class Link {
       opened: () => this.#opened(),
       text: (text) => this.#received(text),
       ended: () => this.#ended(),
+      refused: () => this.#refused(),
     });
   }
 
@@ -76,12 +90,23 @@ export class Link {
     }
   }
 
-  #ended(): void {
+  #refused(): void {
     if (this.#isStopped) return;
-    const wasConnected = this.#client !== null;
+    this.#letGo();
+    this.#isRefused = true;
+    this.#tell({ kind: 'refused' });
+  }
+
+  #letGo(): void {
     this.#client?.fail(lost());
     this.#client = null;
     this.#wire = null;
+  }
+
+  #ended(): void {
+    if (this.#isStopped) return;
+    const wasConnected = this.#client !== null;
+    this.#letGo();
     this.#lostSinceMs ??= Date.now();
     if (wasConnected || this.#failures > 1) this.#tell({ kind: 'lost', sinceMs: this.#lostSinceMs });
     this.#timer = setTimeout(() => this.#connect(), backoffMs(this.#failures, Math.random()));

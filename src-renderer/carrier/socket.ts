@@ -1,4 +1,4 @@
-import { PROTOCOL } from '../../shared/ipc/messages.ts';
+import { PROTOCOL, WRONG_TOKEN_CLOSE } from '../../shared/ipc/messages.ts';
 import type { OpenWire } from './wire.ts';
 
 /** What may arrive while reading is paused. A page can't stop its socket, so beyond this it hangs up and attaches anew. UTF-16 units. */
@@ -14,17 +14,18 @@ export const openSocket =
     let isPaused = false;
     let isOver = false;
 
-    const end = (): void => {
+    const end = (code = 0): void => {
       if (isOver) return;
       isOver = true;
       held = [];
       socket.close();
-      events.ended();
+      if (code === WRONG_TOKEN_CLOSE) events.refused();
+      else events.ended();
     };
     socket.onopen = () => {
       if (!isOver) events.opened();
     };
-    socket.onclose = end;
+    socket.onclose = ({ code }) => end(code);
     socket.onmessage = ({ data }) => {
       if (isOver || typeof data !== 'string') return;
       if (!isPaused) return events.text(data);

@@ -11,3 +11,8 @@ export function takeToken(): string | null {
   history.replaceState(null, '', location.pathname + location.search);
   return token;
 }
+
+/** The peer does not know it: a reload must not try it again. */
+export function forgetToken(): void {
+  sessionStorage.removeItem(KEY);
+}

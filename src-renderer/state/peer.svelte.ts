@@ -1,6 +1,7 @@
 import { SvelteMap, SvelteSet } from 'svelte/reactivity';
 import type { BrokenGroup, GroupStatus, PeerService, PeerStatus, WatchEvent } from '../../shared/ipc/contract.ts';
 import { Link, type LinkState } from '../carrier/link.ts';
+import { takeToken } from '../carrier/token.ts';
 import type { OpenWire } from '../carrier/wire.ts';
 import { isCancelled, isLost, wordsOf } from './failure.ts';
 import { LogState } from './log.svelte.ts';
@@ -47,6 +48,10 @@ export class PeerState {
 
   start(): void {
     this.#link.start();
+    // The same page was given another address, with another token in it.
+    window.addEventListener('hashchange', () => {
+      if (takeToken() !== null) this.#link.renew();
+    });
     window.addEventListener('online', () => this.#link.hurry());
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'visible') this.#link.hurry();

@@ -8,7 +8,8 @@ class RouteState {
 
   constructor() {
     window.addEventListener('hashchange', () => {
-      this.#group = fromAddress();
+      // A token that is put into the address is not a place to go to.
+      if (!location.hash.startsWith('#token=')) this.#group = fromAddress();
     });
   }
 

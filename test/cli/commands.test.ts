@@ -412,6 +412,14 @@ describe('groups and members', () => {
     expect(service.calls[2]?.params).toEqual({ ticket: 'synod1abcdef', timeoutMs: 60_000 });
   });
 
+  test('what is too long for a ticket, or nothing at all, is called so', async () => {
+    const long = await synod(['join', '-'], { service, stdin: `synod1${'a'.repeat(3 * 1024 * 1024)}` });
+    expect(long).toMatchObject({ code: 1, out: '', err: expect.stringContaining('That is too long for a ticket.') });
+    const none = await synod(['join', '-'], { service, stdin: ' \n' });
+    expect(none).toMatchObject({ code: 1, out: '', err: expect.stringContaining('There is no ticket.') });
+    expect(service.calls).toEqual([]);
+  });
+
   test('a used invitation exits 4 and says so', async () => {
     const { code, out, err } = await synod(['join', 'synod1used'], { service });
     expect({ code, out }).toEqual({ code: 4, out: '' });

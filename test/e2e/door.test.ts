@@ -4,11 +4,12 @@ import { type AddressInfo, connect as connectTcp } from 'node:net';
 import { chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { WebSocket as NodeSocket } from 'ws';
-import { MESSAGE_BYTES_MAX, PROTOCOL } from '../../shared/ipc/messages.ts';
+import { MESSAGE_BYTES_MAX, PROTOCOL, WRONG_TOKEN_CLOSE } from '../../shared/ipc/messages.ts';
 import { type Peer, until, worldForAll } from '../integration/harness.ts';
 import { findChromium } from './chromium.ts';
+import { complaints } from './complaints.ts';
 import { stageForAll } from './stage.ts';
-import { entry, write } from './views.ts';
+import { entry, field, write } from './views.ts';
 
 const world = worldForAll({ hasPages: true });
 const stage = stageForAll();
@@ -57,13 +58,14 @@ const tokens = (): [string, string[]][] => [
   ['a beginning of it', [PROTOCOL, `token.${token.slice(0, 10)}`]],
 ];
 
-/** What a page's own attempt to open a socket comes to. */
+/** What a page's own attempt to open a socket and to ask something comes to. */
 const attempt = (page: Page, url: string, protocols: readonly string[]): Promise<string> =>
   page.evaluate(
     ([address, names]) =>
       new Promise<string>((resolve) => {
         const socket = new WebSocket(address as string, [...(names as string[])]);
-        socket.onopen = () => resolve('open');
+        socket.onopen = () => socket.send('{"id":1,"method":"groups","params":{}}');
+        socket.onmessage = () => resolve('answered');
         socket.onclose = ({ code }) => resolve(`closed ${code}`);
       }),
     [url, protocols] as const,
@@ -80,10 +82,69 @@ async function elsewhere(page: Page): Promise<Page> {
 test('a page of the peer itself gets in with the token only', async () => {
   const page = await stage.open(peer);
   for (const [what, protocols] of tokens()) {
-    expect(await attempt(page, `ws://${host}/peer`, protocols), what).toBe('closed 1006');
+    expect(await attempt(page, `ws://${host}/peer`, protocols), what).toBe(`closed ${WRONG_TOKEN_CLOSE}`);
   }
-  expect(await attempt(page, `ws://${host}/peer`, [PROTOCOL, `token.${token}`])).toBe('open');
+  expect(await attempt(page, `ws://${host}/peer`, [PROTOCOL, `token.${token}`])).toBe('answered');
   await stillServes();
+});
+
+const noKey = (page: Page) => page.getByText(/key is not \(or no longer\) the one of Synod on this machine/);
+
+test('a page with an old key says so and tries no more, until it is given the new address', async () => {
+  const page = await stage.makePage('an old page', {}, (url) => new URL(url).hostname === '127.0.0.1');
+  let tries = 0;
+  page.on('websocket', () => tries++);
+  await page.clock.install();
+  await page.goto(`${origin}/#token=${'x'.repeat(43)}`);
+  await noKey(page).waitFor();
+  await page.getByRole('main').getByText('npm start').waitFor();
+  expect(await complaints(page)).toEqual([]);
+  expect(await page.getByText(/trying again/).count()).toBe(0);
+  expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
+  await page.clock.fastForward(600_000);
+  await page.evaluate(() => window.dispatchEvent(new Event('online')));
+  expect(tries).toBe(1);
+  // In the same tab: to the browser that is the same page.
+  await page.goto(peer.web as string);
+  await field(page).waitFor();
+  expect(await noKey(page).count()).toBe(0);
+  expect(new URL(page.url()).hash).toBe('');
+  await page.reload();
+  await field(page).waitFor();
+  await page.context().close();
+  await stillServes();
+});
+
+test('a page that never had a key takes it in the same tab', async () => {
+  const page = await stage.makePage('a page without a key', {}, (url) => new URL(url).hostname === '127.0.0.1');
+  await page.goto(`${origin}/`);
+  await page.getByRole('heading', { name: 'This page needs its key' }).waitFor();
+  await page.goto(peer.web as string);
+  await field(page).waitFor();
+  await page.context().close();
+});
+
+test('what stands in a page that is let in no more stays there, and goes on with the new key', async () => {
+  const page = await stage.open(peer);
+  written += 1;
+  await write(page, `before, ${written}`);
+  await entry(page, written).getByText(`before, ${written}`).waitFor();
+  await field(page).fill('half a sentence');
+  // As it is for a page of a peer whose token was made anew while it was away.
+  await page.evaluate(() => sessionStorage.setItem('synod.token', 'y'.repeat(43)));
+  await peer.stop();
+  await peer.start();
+  await noKey(page).waitFor();
+  expect(await field(page).inputValue()).toBe('half a sentence');
+  expect(await complaints(page)).toEqual([]);
+  await entry(page, written).getByText(`before, ${written}`).waitFor();
+  expect(await page.getByText(/trying again/).count()).toBe(0);
+  await page.goto(peer.web as string);
+  await until('it is let in', async () => (await noKey(page).count()) === 0);
+  expect(await field(page).inputValue()).toBe('half a sentence');
+  written += 1;
+  await write(page, `after, ${written}`);
+  await entry(page, written).getByText(`after, ${written}`).waitFor();
 });
 
 test('a page from elsewhere gets nothing: no socket with the right token, no answer, no frame, no handle', async () => {

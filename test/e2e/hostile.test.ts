@@ -223,6 +223,38 @@ describe('whatever a log holds, the page only shows it', () => {
     }
   });
 
+  test('text does not become markup but through the two doors that the page has for it', async () => {
+    const page = await stage.open(peer);
+    await entry(page, count).waitFor();
+    const tried = await page.evaluate(() => {
+      const attempt = (what: () => unknown): string => {
+        try {
+          return String(what());
+        } catch (error) {
+          return (error as Error).name;
+        }
+      };
+      const { trustedTypes } = window as unknown as {
+        trustedTypes: { createPolicy(name: string, rules: object): unknown };
+      };
+      const node = document.createElement('div');
+      return [
+        attempt(() => (node.innerHTML = '<img src=x onerror=alert(1)>')),
+        attempt(() => node.insertAdjacentHTML('beforeend', '<b>bold</b>')),
+        attempt(() => (document.createElement('script').src = '/x.js')),
+        attempt(() => document.write('<b>bold</b>')),
+        attempt(() => trustedTypes.createPolicy('another', { createHTML: (text: string) => text })),
+        attempt(() => trustedTypes.createPolicy('dompurify', { createHTML: (text: string) => text })),
+        node.childNodes.length,
+      ];
+    });
+    expect(tried).toEqual([...Array.from({ length: 6 }, () => 'TypeError'), 0]);
+    expect(stage.takeComplaints(/Trusted|trusted/)).not.toEqual([]);
+    const at = MARKUP.findIndex((text) => text.startsWith('[good]')) + 1;
+    await goTo(page, at);
+    expect(await entry(page, at).locator('.text a').count()).toBe(3);
+  });
+
   test('a link opens elsewhere, or not at all', async () => {
     const page = await stage.open(peer);
     await page.context().route(/example\.org/, (route) => route.abort());

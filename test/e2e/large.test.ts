@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { CDPSession, Page } from 'playwright-core';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type Peer, until, worldForAll } from '../integration/harness.ts';
+import { enter, never, type Peer, until, untilStatus, worldForAll } from '../integration/harness.ts';
 import { transcript } from '../integration/transcript.ts';
 import { stageForAll } from './stage.ts';
-import { agreed, entry, field, goTo, standing, write } from './views.ts';
+import { agreed, entry, field, goTo, standing, tail, write } from './views.ts';
 
 const world = worldForAll({ hasPages: true });
 const stage = stageForAll();
@@ -153,8 +153,27 @@ async function kept(session: CDPSession): Promise<{ bytes: number; nodes: number
   return { bytes: usedSize, nodes };
 }
 
+/** Stops all that a page does; it takes nothing from its peer any more. The answer lets it go on. */
+async function freeze(page: Page): Promise<() => Promise<void>> {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Debugger.enable');
+  const paused = new Promise((resolve) => session.once('Debugger.paused', resolve));
+  await session.send('Debugger.pause');
+  // It stops at the next thing that it does; this answers only once it goes on.
+  const nudge = session.send('Runtime.evaluate', { expression: '0' });
+  await paused;
+  return async () => {
+    await session.send('Debugger.resume');
+    await nudge;
+    await session.send('Debugger.disable');
+  };
+}
+
+/** A peer with so little memory that one which kept something for each entry or each message would not get far: Node ends it. */
+const SMALL = ['--max-old-space-size=96'];
+
 test('10 000 entries come in while a page looks on and another one stands still', async () => {
-  const peer = await world.start('Stream');
+  const peer = await world.start('Stream', SMALL);
   await peer.does('create', 'Stream');
   const { name, utterances } = transcript();
   const all = utterances.map(({ speaker, text }) => ({ writer: speaker, text }));
@@ -186,13 +205,7 @@ test('10 000 entries come in while a page looks on and another one stands still'
 
   const still = await stage.open(peer);
   await entry(still, 5_500).waitFor();
-  const stop = await still.context().newCDPSession(still);
-  await stop.send('Debugger.enable');
-  const paused = new Promise((resolve) => stop.once('Debugger.paused', resolve));
-  await stop.send('Debugger.pause');
-  // It stops at the next thing that it does; this answers only once it goes on.
-  const nudge = stop.send('Runtime.evaluate', { expression: '0' });
-  await paused;
+  const goOn = await freeze(still);
   const took = await importLines(peer, rest);
   await entry(page, 10_500).waitFor();
   const memoryAfter = memoryOf(pid);
@@ -214,12 +227,68 @@ test('10 000 entries come in while a page looks on and another one stands still'
   expect(most).toBeLessThan(200);
   if (memoryHalf !== null && memoryAfter !== null) expect(memoryAfter - memoryHalf).toBeLessThan(150 * MIB);
 
-  await stop.send('Debugger.resume');
-  await nudge;
-  await stop.send('Debugger.disable');
+  await goOn();
   await entry(still, 10_500).waitFor();
   await until('it has caught up', async () => (await standing(still).innerText()).includes('all agreed'));
   await field(still).waitFor();
   await write(still, 'back again');
   await entry(page, 10_501).getByText('back again').waitFor();
+});
+
+/** Entries that wait for their group, which a window is told of with their texts: together a mebibyte at each change. */
+const WAITING_TEXT = 'w'.repeat(17_000);
+const NOT_TAKEN_BYTES = 150 * MIB;
+
+test('what a page that stands still does not take is not kept for it', async () => {
+  const [peer, voter] = [await world.start('Patient', SMALL), await world.start('Away')];
+  await peer.does('create', 'Waiting');
+  await enter(voter, peer, '--role', 'voter');
+  await untilStatus(peer, 'two vote', ({ canCommit, quorum }) => canCommit && quorum.voters === 2);
+  await voter.stop();
+  const page = await stage.open(peer);
+  await standing(page).getByText('waiting for 1 more').waitFor();
+
+  const service = await peer.service();
+  const watching = new AbortController();
+  // A peer that has run out of memory may leave its clients without a word.
+  const signal = AbortSignal.any([watching.signal, AbortSignal.timeout(90_000)]);
+  const news = service.watch({}, signal)[Symbol.asyncIterator]();
+  let written = 0;
+  /** One more entry, and on only once it was told: each is a change of its own, and so is what a window is told. */
+  const tell = async (changes: number): Promise<void> => {
+    for (let change = 0; change < changes; change++) {
+      written += 1;
+      const text = `${written} ${WAITING_TEXT}`;
+      // Not awaited first: its answer comes behind news, which have to be taken.
+      const saved = service.append({ text, wait: 'saved', timeoutMs: 60_000 }, never);
+      saved.catch(() => {});
+      for (;;) {
+        const { value, done } = await news.next();
+        if (done) throw new Error(`the peer told nothing more after entry ${written}`);
+        if (value?.kind === 'pending' && value.lines.at(-1)?.text === text) break;
+      }
+      await saved;
+    }
+  };
+  const pid = peer.pid ?? 0;
+  await tell(80);
+  const before = memoryOf(pid);
+  await tell(40);
+  const taken = memoryOf(pid);
+  const goOn = await freeze(page);
+  const held: (number | null)[] = [];
+  for (let part = 0; part < 3; part++) {
+    await tell(50);
+    held.push(memoryOf(pid));
+  }
+  const shown = [before, taken, ...held].map((bytes) => (bytes === null ? '?' : `${Math.round(bytes / MIB)} MiB`));
+  console.log(
+    `the peer holds ${shown.join(', ')}; the page stood still from the third, and 150 changes of a mebibyte each came meanwhile`,
+  );
+  const last = held.at(-1) ?? null;
+  if (taken !== null && last !== null) expect(last - taken).toBeLessThan(NOT_TAKEN_BYTES / 3);
+
+  await goOn();
+  await tail(page).getByText(`${written} www`).waitFor();
+  watching.abort();
 });

@@ -93,6 +93,38 @@ describe('a ticket', () => {
     }
   });
 
+  test('is found in the message that it came in', () => {
+    const lines = text.replace(/.{60}/g, '$&\r\n> ');
+    const other = formatTicket({ ...ticket, group: someGroup(9) });
+    for (const form of [
+      `Hello, here is it: ${text} see you`,
+      `Hello,\n\nhere is it:\n\n> ${lines}\n\nsee you at seven\nAna`,
+      `It begins with synod1, don't be confused: ${text}.`,
+      `(${ticketLink(text)}), or as text: ${text.toUpperCase()}!`,
+      `Join with Synod 2 and ${text}, not with ${other.slice(0, -1)}`,
+      `${text}\n${'and so on '.repeat(20_000)}`,
+      `${'before it '.repeat(20_000)}${text}`,
+      `by letter: ${text.replace(/.{4}/g, '$& ')}`,
+    ]) {
+      expect(parseTicket(form), form.slice(0, 60)).toEqual(ticket);
+    }
+    expect(codeOf(`one ${text} and one ${other}`)).toBe('TICKET_MANY');
+    expect(codeOf(`${text}${other}`)).toBe('TICKET_MISTYPED');
+    expect(codeOf(`Hello, here is it: ${text.slice(0, -1)} see you`)).toBe('TICKET_MISTYPED');
+  });
+
+  test('that goes on without end is too long, in little time', () => {
+    const mega = 1024 * 1024;
+    const begun = performance.now();
+    for (const piece of ['a', 'a ', 'ab\n']) {
+      expect(codeOf(`synod1${piece.repeat(mega / piece.length)}`), piece).toMatch(/^TICKET_(TOO_LONG|MISTYPED)$/);
+    }
+    expect(codeOf(`synod1${'a'.repeat(mega)}`)).toBe('TICKET_TOO_LONG');
+    expect(codeOf('synod1aa '.repeat(mega / 9))).toBe('TICKET_MISTYPED');
+    expect(codeOf('s y n o d '.repeat(mega / 10))).toBe('TICKET_NOT_ONE');
+    expect(performance.now() - begun).toBeLessThan(3_000);
+  });
+
   test('with any single letter changed is refused', () => {
     const letters = 'abcdefghijklmnopqrstuvwxyz0123456789';
     for (let at = 0; at < text.length; at++) {

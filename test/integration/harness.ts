@@ -104,12 +104,16 @@ export class Peer {
   /** Where its page is, while it runs; null without one. */
   web: string | null = null;
   readonly #hasPage: boolean;
+  readonly #nodeArgs: readonly string[];
   #webPort = 0;
 
-  constructor(name: string, dir: string, { hasPage = false } = {}) {
+  /** @param options.nodeArgs for the program that runs it, such as a bound on its memory */
+  constructor(name: string, dir: string, options: { hasPage?: boolean; nodeArgs?: readonly string[] } = {}) {
+    const { hasPage = false, nodeArgs = [] } = options;
     this.name = name;
     this.dir = dir;
     this.#hasPage = hasPage;
+    this.#nodeArgs = nodeArgs;
   }
 
   get isRunning(): boolean {
@@ -130,7 +134,8 @@ export class Peer {
     const page = this.#hasPage ? ['--web', String(this.#webPort)] : [];
     const args = ['serve', '--dir', this.dir, '--name', this.name, '--listen', listen, '--no-mdns', '--json', ...page];
     // The channel ends a child whose test was killed.
-    const child = spawn(process.execPath, [entry, ...args], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    const stdio = ['ignore', 'pipe', 'pipe', 'ipc'] as const;
+    const child = spawn(process.execPath, [...this.#nodeArgs, entry, ...args], { stdio: [...stdio] });
     this.#child = child;
     this.#isEndWanted = false;
     this.starts++;
@@ -250,15 +255,15 @@ export class World {
   }
 
   /** A peer that was not started yet. */
-  peer(name: string): Peer {
+  peer(name: string, nodeArgs: readonly string[] = []): Peer {
     this.#dir ??= mkdtempSync(join(tmpdir(), 'synod-it-'));
-    const peer = new Peer(name, join(this.#dir, name.toLowerCase()), { hasPage: this.#hasPages });
+    const peer = new Peer(name, join(this.#dir, name.toLowerCase()), { hasPage: this.#hasPages, nodeArgs });
     this.peers.push(peer);
     return peer;
   }
 
-  start(name: string): Promise<Peer> {
-    return this.peer(name).start();
+  start(name: string, nodeArgs: readonly string[] = []): Promise<Peer> {
+    return this.peer(name, nodeArgs).start();
   }
 
   /** A group of voters, the first of them its founder, in which all decide together. */

@@ -11,7 +11,7 @@ import {
   whyCodes,
 } from '../../shared/ipc/errors.ts';
 import { readClientMessage, readServerMessage } from '../../shared/ipc/messages.ts';
-import { isMethod, methods } from '../../shared/ipc/schemas.ts';
+import { describeIssues, isMethod, methods } from '../../shared/ipc/schemas.ts';
 import { FakeService, line } from './fake-service.ts';
 
 const writing = { wait: 'committed', timeoutMs: 30_000 };
@@ -97,6 +97,27 @@ test.each([
   { text: 5 },
 ])('a line with %j is refused', (wrong) => {
   expect(v.is(methods.log.answer, { ...line(1, 'x'), ...wrong })).toBe(false);
+});
+
+test('what a person typed or pasted is refused in words for people, the rest with the name of its field', () => {
+  const said = (method: Method, params: object): string =>
+    describeIssues(v.safeParse(methods[method].params, { ...good[method], ...params }).issues ?? []);
+  const long = 'x'.repeat(2 * 1024 * 1024 + 1);
+  const typed = [
+    said('join', { ticket: long }),
+    said('join', { ticket: '' }),
+    said('create', { title: long }),
+    said('create', { title: '\ud800' }),
+    said('append', { text: long }),
+    said('append', { text: '\ud800' }),
+    said('append', { writer: long }),
+    said('append', { writer: '' }),
+    said('edit', { text: long }),
+    said('saveDraft', { text: long }),
+  ];
+  for (const words of typed) expect(words).toMatch(/^[A-Z][^:<=>]*(: an entry holds 1 MiB[^:]*)?\.$/);
+  expect(typed[0]).toMatch(/^That is too long for a ticket\./);
+  expect(said('append', { key: long })).toMatch(/^key: /);
 });
 
 test('a method is only what the contract lists', () => {

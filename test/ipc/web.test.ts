@@ -9,7 +9,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { makePeerClient, type PeerClient } from '../../shared/ipc/client.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
-import { PROTOCOL } from '../../shared/ipc/messages.ts';
+import { PROTOCOL, WRONG_TOKEN_CLOSE } from '../../shared/ipc/messages.ts';
 import { openPeer } from '../../src-main/peer/peer.ts';
 import { newToken } from '../../src-main/peer/secret.ts';
 import { openWeb, type Web } from '../../src-main/peer/web.ts';
@@ -142,6 +142,8 @@ test.each(['/', '/assets/index-1a.js'])('%s carries every header that fences a p
       "base-uri 'none'",
       "form-action 'none'",
       "frame-ancestors 'none'",
+      "require-trusted-types-for 'script'",
+      'trusted-types dompurify svelte-trusted-html',
     ].toSorted(),
   );
   expect(headers).toMatchObject({
@@ -226,16 +228,93 @@ test('a page of the same port over https is another page', async () => {
   expect(await upgrade({ origin: origin.replace('http:', 'https:') })).toBe(403);
 });
 
-test.each([
+const wrongTokens: [string, string[]][] = [
   ['no token', [PROTOCOL]],
   ['an empty one', [PROTOCOL, 'token.']],
   ['a wrong one', [PROTOCOL, `token.${newToken()}`]],
   ['one letter less', [PROTOCOL, `token.${token.slice(0, -1)}`]],
   ['one letter more', [PROTOCOL, `token.${token}x`]],
   ['the bare token', [PROTOCOL, token]],
-])('%s is turned away', async (_, protocols) => {
-  expect(await upgrade({ protocols })).toBe(401);
+];
+
+test.each(wrongTokens)('%s is told so, and gets no answer to anything', async (_, protocols) => {
+  const socket = new WebSocket(`ws://127.0.0.1:${web.port}/peer`, protocols, { origin });
+  const heard: string[] = [];
+  for (const event of ['message', 'ping', 'pong'] as const) socket.on(event, () => heard.push(event));
+  socket.on('open', () => {
+    socket.send(JSON.stringify({ id: 1, method: 'groups', params: {} }));
+    socket.send(Buffer.alloc(100_000));
+    socket.ping();
+  });
+  const [code, reason] = await once(socket, 'close');
+  expect({ code, reason: String(reason), heard }).toEqual({
+    code: WRONG_TOKEN_CLOSE,
+    reason: 'wrong token',
+    heard: [],
+  });
   expect(service.calls).toEqual([]);
+  expect(web.connections).toBe(0);
+});
+
+/** A handshake as a page makes it, up to its protocols. */
+const handshake = (protocols: readonly string[], from = origin): string =>
+  [
+    'GET /peer HTTP/1.1',
+    `Host: 127.0.0.1:${web.port}`,
+    `Origin: ${from}`,
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    `Sec-WebSocket-Protocol: ${protocols.join(', ')}`,
+    '',
+    '',
+  ].join('\r\n');
+
+/** A text frame as a client sends it, under a mask of zeros. */
+const frame = (text: string): Buffer =>
+  Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)]);
+
+test('with a wrong token a request that comes with the handshake is not read, and who does not hang up is cut off', async () => {
+  const socket = connectTcp({ port: web.port, host: '127.0.0.1', allowHalfOpen: true });
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk) => chunks.push(chunk as Buffer));
+  const closed = once(socket, 'close');
+  socket.on('error', () => {});
+  const asked = frame(JSON.stringify({ id: 1, method: 'groups', params: {} }));
+  // Twice the request, and it never answers the close.
+  socket.write(Buffer.concat([Buffer.from(handshake([PROTOCOL, 'token.x'])), asked, asked]));
+  socket.once('end', () => setImmediate(() => socket.destroy()));
+  await closed;
+  const answer = Buffer.concat(chunks).toString('latin1');
+  const [head = '', rest = ''] = answer.split('\r\n\r\n');
+  expect(head).toMatch(/^HTTP\/1\.1 101 /);
+  // One close frame, and nothing else.
+  expect(Buffer.from(rest, 'latin1')).toEqual(
+    Buffer.concat([
+      Buffer.from([0x88, 13, WRONG_TOKEN_CLOSE >> 8, WRONG_TOKEN_CLOSE & 255]),
+      Buffer.from('wrong token'),
+    ]),
+  );
+  expect(service.calls).toEqual([]);
+});
+
+test('a stop does not wait for those who were told', async () => {
+  const socket = connectTcp({ port: web.port, host: '127.0.0.1', allowHalfOpen: true });
+  socket.on('error', () => {});
+  socket.write(handshake([PROTOCOL, 'token.x']));
+  await once(socket, 'data');
+  await web.close();
+  socket.destroy();
+});
+
+test('everybody else with a wrong token is refused before there is a socket', async () => {
+  const protocols = [PROTOCOL, 'token.x'];
+  expect(await upgrade({ protocols, origin: 'https://example.org' })).toBe(403);
+  expect(await upgrade({ protocols, origin: undefined })).toBe(403);
+  expect(await upgrade({ protocols, headers: { host: 'evil.example' } })).toBe(403);
+  expect(await upgrade({ protocols, path: '/' })).toBe(404);
+  expect(await upgrade({ protocols: ['synod.99', 'token.x'] })).toBe(426);
 });
 
 test('another path and another protocol are turned away', async () => {

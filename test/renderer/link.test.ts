@@ -73,6 +73,25 @@ test('a wire that only opens and breaks is tried less and less often', () => {
   expect(wires).toHaveLength(7);
 });
 
+test('a page that is not let in tries no more, until it has another token', async () => {
+  wires[0]!.events.opened();
+  const [state] = states.slice(-1);
+  if (state?.kind !== 'connected') throw new Error('not connected');
+  const asked = state.service.groups({}, new AbortController().signal);
+  wires[0]!.events.refused();
+  await expect(asked).rejects.toMatchObject({ code: 'PEER_LOST' });
+  expect(kinds()).toEqual(['connecting', 'connected', 'refused']);
+  vi.advanceTimersByTime(60_000);
+  link.hurry();
+  expect(wires).toHaveLength(1);
+  link.renew();
+  expect(wires).toHaveLength(2);
+  link.renew();
+  expect(wires).toHaveLength(2);
+  wires[1]!.events.opened();
+  expect(kinds().at(-1)).toBe('connected');
+});
+
 test('a peer that talks nonsense is hung up on', () => {
   wires[0]!.events.opened();
   wires[0]!.events.text('nonsense');

@@ -1,7 +1,7 @@
 import type { JoinEvent } from '../../../shared/ipc/contract.ts';
 import { EXIT, PeerError } from '../../../shared/ipc/errors.ts';
 import { answered, type Invocation, inTime, jsonLine, withPeer } from '../command.ts';
-import { readWord } from '../input.ts';
+import { readTicket } from '../input.ts';
 import { printableLine } from '../terminal.ts';
 
 export async function create(invocation: Invocation): Promise<number> {
@@ -35,9 +35,7 @@ export async function invite(invocation: Invocation): Promise<number> {
 export async function join(invocation: Invocation): Promise<number> {
   const { args, io, json } = invocation;
   const timeoutMs = args.duration('timeout', 60_000);
-  const ticket = await readWord(args.positionals[0] as string, io);
-  if (ticket === '')
-    throw new PeerError('BAD_TICKET', 'There is no ticket. It begins with synod1 and comes from a member.');
+  const ticket = await readTicket(args.positionals[0] as string, io);
   return withPeer(invocation, (asking) =>
     answered(asking, timeoutMs, async (signal) => {
       for await (const event of asking.service.join({ ticket, timeoutMs }, signal)) {
