@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, syml
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import WebSocket from 'ws';
-import { PROTOCOL } from '../../shared/ipc/messages.ts';
+import { PROTOCOL, WRONG_TOKEN_CLOSE } from '../../shared/ipc/messages.ts';
 import { root, until } from '../integration/harness.ts';
 import { stageForAll } from './stage.ts';
 
@@ -26,17 +26,17 @@ beforeEach(() => {
 
 afterEach(() => rmSync(copy, { recursive: true, force: true, maxRetries: 5 }));
 
-/** What a socket to the peer through that address comes to, for a page of such an origin. */
-async function knock(url: URL, origin: string, host = url.host): Promise<'open' | 'refused'> {
+/** What a question to the peer through that address comes to, for a page of such an origin. */
+async function knock(url: URL, origin: string, host = url.host): Promise<string> {
   const token = url.hash.replace('#token=', 'token.');
   const socket = new WebSocket(`ws://${url.host}/peer`, [PROTOCOL, token], { origin, headers: { host } });
-  const outcome = await Promise.race([
-    once(socket, 'open').then(() => 'open' as const),
-    once(socket, 'error').then(() => 'refused' as const),
-  ]).catch(() => 'refused' as const);
-  socket.on('error', () => {});
-  socket.terminate();
-  return outcome;
+  const outcome = new Promise<string>((resolve) => {
+    socket.on('open', () => socket.send('{"id":1,"method":"groups","params":{}}'));
+    socket.on('message', () => resolve('answered'));
+    socket.on('close', (code) => resolve(`closed ${code}`));
+    socket.on('error', () => resolve('refused'));
+  });
+  return outcome.finally(() => socket.terminate());
 }
 
 test('in a browser, what is changed shows without a reload; a stop ends all of it and leaves nothing', async () => {
@@ -69,10 +69,10 @@ test('in a browser, what is changed shows without a reload; a stop ends all of i
     await page.getByRole('button', { name: 'Start the log' }).click();
     await page.getByRole('textbox', { name: 'Write an entry' }).waitFor();
 
-    expect(await knock(url, url.origin)).toBe('open');
+    expect(await knock(url, url.origin)).toBe('answered');
     expect(await knock(url, 'http://example.org')).toBe('refused');
     expect(await knock(url, `http://example.org:${url.port}`, `example.org:${url.port}`)).toBe('refused');
-    expect(await knock(new URL(`${url.origin}/#token=wrong`), url.origin)).toBe('refused');
+    expect(await knock(new URL(`${url.origin}/#token=wrong`), url.origin)).toBe(`closed ${WRONG_TOKEN_CLOSE}`);
     await page.context().close();
   } catch (error) {
     throw new Error(`${error}\n${said}`, { cause: error });
