@@ -1,4 +1,4 @@
-import type { Changed, CommittedLine, PendingLine } from '../../shared/ipc/contract.ts';
+import type { Changed, CommittedLine, MemberStatus, PendingLine } from '../../shared/ipc/contract.ts';
 import type { WhyCode } from '../../shared/ipc/errors.ts';
 import { thin } from './numbers.ts';
 import { nameOf } from './people.ts';
@@ -29,6 +29,17 @@ export function timing(line: CommittedLine, zone?: string): Timing {
     written: `written ${at}`,
     story: `Written at ${at} while away; placed at ${moment(line.placed, Date.now(), zone)}. Place ${thin(line.position)}.`,
   };
+}
+
+/** "On 3 of 3 machines." What a machine that is away holds is not known here. */
+export function heldWords(
+  { slot }: Pick<CommittedLine, 'slot'>,
+  members: readonly Pick<MemberStatus, 'chosen'>[],
+): string {
+  const known = members.filter(({ chosen }) => chosen !== null);
+  const holding = known.filter(({ chosen }) => (chosen ?? 0) >= slot).length;
+  const isSure = known.length === members.length;
+  return `On ${thin(holding)} of ${thin(members.length)} machines${isSure ? '' : ', as far as is known here'}.`;
 }
 
 const YEAR_MS = 365.25 * 24 * 3_600_000;

@@ -1,6 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import type { CommittedLine } from '../../shared/ipc/contract.ts';
-import { aboutWords, changedWords, clockWords, pendingWords, timing } from '../../src-renderer/words/entry.ts';
+import {
+  aboutWords,
+  changedWords,
+  clockWords,
+  heldWords,
+  pendingWords,
+  timing,
+} from '../../src-renderer/words/entry.ts';
 import { thin } from '../../src-renderer/words/numbers.ts';
 import { clock, dayHeading, dayKey, moment } from '../../src-renderer/words/times.ts';
 
@@ -71,6 +78,17 @@ describe('beside an entry', () => {
     expect(clockWords(line({ clock: 'ahead', time: '2026-11-19T14:21:00Z' }))).toContain('about 20 minutes ahead');
     expect(clockWords(line({}))).toBeNull();
   });
+});
+
+test('on how many machines an entry is, as far as they say so', () => {
+  const of = (...chosen: (number | null)[]): string =>
+    heldWords(
+      { slot: 60 },
+      chosen.map((each) => ({ chosen: each })),
+    );
+  expect(of(60, 75, 61)).toBe('On 3 of 3 machines.');
+  expect(of(60, 59, 61)).toBe('On 2 of 3 machines.');
+  expect(of(60, null, 59)).toBe('On 1 of 3 machines, as far as is known here.');
 });
 
 describe('what became of an entry', () => {
