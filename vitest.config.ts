@@ -28,9 +28,10 @@ export default defineConfig({
       { test: { name: 'sim', include: ['test/sim/**/*.test.ts'], testTimeout: 60_000 } },
       {
         // Real processes of the built command, after all else. They wait more than they work, so three files at a time; and there is time for elections
-        // and dials.
+        // and dials. What goes wrong once gets a second try, and is named at the end of the run.
         test: {
           name: 'integration',
+          retry: 1,
           sequence: { groupOrder: 1 },
           maxWorkers: 3,
           include: ['test/integration/**/*.test.ts'],
@@ -42,6 +43,7 @@ export default defineConfig({
         // The window in a real browser, before real peers.
         test: {
           name: 'e2e',
+          retry: 1,
           sequence: { groupOrder: 2 },
           maxWorkers: 1,
           include: ['test/e2e/**/*.test.ts'],

@@ -29,3 +29,10 @@ test.each([
   expect(summary.failed).toBe(failed);
   expect(summary.notes).not.toEqual([]);
 });
+
+test('what passed at the second try counts as passed, and is named with what went wrong', () => {
+  const second = { status: 'passed', fullName: 'a leader dies', failureMessages: ['Error: too late\n    at a.ts:1'] };
+  const one = { name: 'a.test.ts', status: 'passed', assertionResults: [second, { status: 'passed' }] };
+  const notes = ['at the second try: a leader dies\n  Error: too late'];
+  expect(summarise({ testResults: [one] }, 0)).toEqual({ passed: 2, failed: 0, ok: true, notes });
+});

@@ -3,7 +3,11 @@ interface Report {
   readonly testResults: readonly {
     readonly name: string;
     readonly status: string;
-    readonly assertionResults: readonly { readonly status: string }[];
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName?: string;
+      readonly failureMessages?: readonly string[];
+    }[];
   }[];
 }
 
@@ -36,6 +40,13 @@ export function summarise(report: unknown, exitCode: number | null): Summary {
     notes.push(`vitest ended with ${exitCode ?? 'a signal'} although no test failed`);
   }
   if (passed + failed === 0) notes.push('no test ran');
+
+  // Whoever needed a second try is named, and why: it passed, and somebody has to look at it.
+  for (const { status, fullName, failureMessages = [] } of tests) {
+    const [why] = failureMessages;
+    if (status === 'passed' && why !== undefined)
+      notes.push(`at the second try: ${fullName}\n  ${why.split('\n', 1)[0]}`);
+  }
 
   const skipped = tests.length - tests.filter((test) => test.status === 'passed' || test.status === 'failed').length;
   if (skipped > 0) notes.push(`${skipped} skipped`);
