@@ -58,6 +58,8 @@ export class LogState {
   readonly gone = $derived(this.editing?.goneWords(this.pending) ?? null);
   isSending = $state(false);
   #onItsWay = '';
+  /** Somebody asked to send while the log was still being fetched. */
+  #isSendWanted = false;
   #isNextWanted = false;
   /** What it was called when it was opened here. */
   readonly #titleFirst: string;
@@ -138,6 +140,14 @@ export class LogState {
     }
   }
 
+  /** How the group stands now. */
+  stand(status: GroupStatus): void {
+    this.status = status;
+    if (!this.#isSendWanted || this.isFetching) return;
+    this.#isSendWanted = false;
+    void this.send();
+  }
+
   /** These positions are on the screen, or nearly. */
   show(from: number, to: number): void {
     this.#shown = { from, to, positions: this.positions };
@@ -204,7 +214,12 @@ export class LogState {
     const { editing } = this;
     const draft = editing?.draft ?? this.draft;
     const text = draft.text.toWellFormed();
-    if (text.trim() === '' || this.isFetching || this.gone !== null) return;
+    if (text.trim() === '' || this.gone !== null) return;
+    if (this.isFetching) {
+      this.#isSendWanted = true;
+      notices.say('It is sent as soon as the log is here.');
+      return;
+    }
     if (this.isSending) {
       // Pressed again while the one before is on its way to the disk: it goes next.
       if (text !== this.#onItsWay) this.#isNextWanted = true;

@@ -106,7 +106,7 @@ export class PeerState {
   #takeStatus(status: PeerStatus): void {
     this.status = status;
     for (const group of status.groups) {
-      this.log(group.group).status = group;
+      this.log(group.group).stand(group);
       this.#opened.delete(group.group);
     }
     const broken = status.broken ?? [];
