@@ -4,7 +4,7 @@ import { encodeCbor } from '../base/cbor.ts';
 import { hashFor } from '../base/hash.ts';
 import { type Incarnation, type PeerId, type Slot, slot } from '../base/ids.ts';
 import { type Ballot, compareBallots, encodeBallot, sameBallot, showBallot } from './ballot.ts';
-import { isVoter } from './configuration.ts';
+import { type InForce, isVoter } from './configuration.ts';
 import { PROMISE_PART_BYTES } from './constants.ts';
 import type { Effect } from './io.ts';
 import type { Ledger } from './ledger.ts';
@@ -16,6 +16,11 @@ export interface AcceptorSurroundings {
   hearsLeaderBut(but: PeerId, transferFrom: Ballot | null): boolean;
   /** The sender's watermark, which comes with every Accept. */
   watermark(from: PeerId, ballot: Ballot, watermark: Slot): void;
+  /**
+   * Where this peer does not itself hold everything below the first slot of `governing`: full voters of it do, so many that every phase-1 quorum meets one
+   * (rule R2).
+   */
+  isHeld(governing: InForce): boolean;
   /** This peer lacks chosen values that `from` has. */
   fetch(from: PeerId): void;
 }
@@ -102,7 +107,9 @@ export class Acceptor {
     if (lacks !== null) return this.#behind(from, m.ballot, m.slot, lacks);
     const governing = history.governing(m.slot);
     // Handover (R2): nothing of a configuration is accepted before everything below its first slot is held.
-    if (this.#ledger.prefix < governing.from - 1) return this.#behind(from, m.ballot, m.slot, 'me');
+    if (this.#ledger.prefix < governing.from - 1 || !this.#around.isHeld(governing)) {
+      return this.#behind(from, m.ballot, m.slot, 'me');
+    }
     if (!isVoter(governing.configuration, self.peer, self.incarnation) || this.#blocked(m.slot)) return;
 
     const held = this.#ledger.accepted.get(m.slot);

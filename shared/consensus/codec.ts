@@ -33,6 +33,7 @@ const TYPES = {
   transfer: 11,
   barrier: 12,
   'barrier-reached': 13,
+  'not-held': 14,
 } as const satisfies Record<Message['type'], number>;
 
 const LISTED_MAX = 4096;
@@ -81,6 +82,8 @@ function fields(m: Message): Cbor[] {
       ];
     case 'fetch':
       return [m.from];
+    case 'not-held':
+      return [m.from, m.held];
     case 'values':
       return [m.from, m.values.map((v) => v.bytes), m.digest, m.prefix];
     case 'transfer':
@@ -193,6 +196,9 @@ export function decodeMessage(bytes: Uint8Array, hash: HashPayload): Message {
     case TYPES.fetch:
       need(1);
       return { type: 'fetch', from: asOpenSlot(f[0]) };
+    case TYPES['not-held']:
+      need(2);
+      return { type: 'not-held', from: asOpenSlot(f[0]), held: asOpenSlot(f[1]) };
     case TYPES.values:
       need(4);
       return {

@@ -16,6 +16,8 @@ export const STALL_TICKS = 60;
 export const STALL_REST_TICKS = 60;
 /** A fetch that brought nothing for 1 s goes to somebody else. Ticks. */
 export const FETCH_TICKS = 20;
+/** Who lacks old values fetches them, and is asked again after 10 s. Ticks. */
+export const NOT_HELD_TICKS = 200;
 /** After so many a peer campaigns although somebody claims to hold more: the phase-1 quorum's floors decide then. */
 export const FETCH_FAILURES_MAX = 3;
 /** Another follower's longer prefix is no reason to fetch while the leader's word is still on its way. Ticks. */

@@ -3,8 +3,14 @@ import { EMPTY } from '../base/bytes.ts';
 import type { Incarnation, PeerId, Slot } from '../base/ids.ts';
 import { Acceptor } from './acceptor.ts';
 import { type Ballot, compareBallots, sameBallot, showBallot } from './ballot.ts';
-import { type Configuration, count, type InForce, isVoter } from './configuration.ts';
-import { HEARTBEAT_TICKS, ROUND_LEAP_MAX, SLOW_HEARTBEAT_TICKS, STALL_REST_TICKS } from './constants.ts';
+import { type Configuration, count, type InForce, isVoter, type Voter } from './configuration.ts';
+import {
+  HEARTBEAT_TICKS,
+  NOT_HELD_TICKS,
+  ROUND_LEAP_MAX,
+  SLOW_HEARTBEAT_TICKS,
+  STALL_REST_TICKS,
+} from './constants.ts';
 import { Election } from './election.ts';
 import type { Effect, Input } from './io.ts';
 import { Learner } from './learner.ts';
@@ -38,6 +44,8 @@ export interface CoreView {
   readonly reachable: number;
   readonly inFlight: number;
   readonly fetching: string | null;
+  /** Somebody holds more, and nobody who does holds the next value: only a snapshot leads on. */
+  readonly lacksSource: boolean;
   readonly votes: boolean;
   readonly changeObstacle: string | null;
 }
@@ -60,6 +68,11 @@ export class Core {
   #note: Uint8Array = EMPTY;
   #mayLead = true;
   #lastLeader: { peer: PeerId; ballot: Ballot } | null = null;
+  /** Up to here this disk holds values or a state, and others may count on that; null: all of the prefix. */
+  #holding: Slot | null = null;
+  #counted: Slot | null = null;
+  /** When a value could not be accepted for want of what lies below its configuration (R2). */
+  #handoverLackedTick: number | null = null;
   /** The prefix that everybody was told of by this peer as a leader. */
   #toldWatermark = 0;
   #barriersAsked = new Map<number, { sentTick: number }>();
@@ -91,6 +104,7 @@ export class Core {
           (this.#proposer.leads && !this.#proposer.handingOver) || this.#election.hearsLeaderBut(but, transferFrom),
         watermark: (from, ballot, watermark) => this.#learner.onWatermark(from, ballot, watermark, null),
         fetch: (from) => this.#learner.fetchFrom(from),
+        isHeld: (governing) => this.#isHeld(governing),
       },
       emit,
     );
@@ -146,6 +160,13 @@ export class Core {
         break;
       case 'note':
         this.#note = input.note;
+        break;
+      case 'fetching':
+        this.#learner.setMayFetch(input.may);
+        break;
+      case 'holding':
+        this.#holding = input.upTo;
+        this.#counted = input.counted;
         break;
       case 'may-lead':
         this.#mayLead = input.may;
@@ -209,6 +230,42 @@ export class Core {
     return null;
   }
 
+  /** Up to which slot others may count on this disk; null: the whole prefix. */
+  get counted(): Slot | null {
+    return this.#counted;
+  }
+
+  /** Lately this peer could not accept, since it dropped values that too few of the new voters hold: it has to fetch them again (R2). */
+  get lacksHandover(): boolean {
+    return this.#handoverLackedTick !== null && this.#now - this.#handoverLackedTick < NOT_HELD_TICKS;
+  }
+
+  /**
+   * R5: values up to here may be dropped: full voters other than this one hold them, or a snapshot, on their disks, so many in each configuration of the window
+   * that every phase-1 quorum meets one. Slot 0 where that can't be told.
+   */
+  droppable(): Slot {
+    const limits = this.#ledger.window().map(({ configuration: c }) => {
+      const held = c.voters.map((v) => this.#heldBy(v)).sort((a, b) => b - a);
+      return held[c.voters.length - c.q1] ?? 0;
+    });
+    return Math.min(this.#ledger.prefix, ...limits) as Slot;
+  }
+
+  /** Up to which slot another full voter is known to hold everything; 0 for a witness, for oneself, and for one not heard. */
+  #heldBy(v: Voter): number {
+    if (v.witness || v.peer === this.#ledger.self.peer || !this.#election.canAnswer(v)) return 0;
+    return this.#election.beatOf(v.peer)?.durable ?? 0;
+  }
+
+  /** R2 for one that doesn't hold the whole prefix: `H` of the new configuration does, with `|H| + q1 > N`. */
+  #isHeld({ from, configuration: c }: InForce): boolean {
+    if (this.#holding === null || this.#holding >= from - 1) return true;
+    const isHeld = count(c, (v) => this.#heldBy(v) >= from - 1) + c.q1 > c.voters.length;
+    if (!isHeld) this.#handoverLackedTick = this.#now;
+    return isHeld;
+  }
+
   inspect(): CoreView {
     const { prefix, digest, promised, history } = this.#ledger;
     return {
@@ -223,6 +280,7 @@ export class Core {
       reachable: this.#election.reachable(history.newest.configuration),
       inFlight: this.#proposer.inspect().inFlight,
       fetching: this.#learner.inspect().fetching,
+      lacksSource: this.#learner.lacksSource,
       votes: this.#votes,
       changeObstacle: this.#proposer.changeObstacle(),
     };
@@ -260,6 +318,8 @@ export class Core {
         return this.#onHeartbeat(from, incarnation, m);
       case 'fetch':
         return this.#learner.onFetch(from, m);
+      case 'not-held':
+        return this.#learner.onNotHeld(from, m);
       case 'values':
         this.#learner.onValues(from, m);
         return this.#proposer.advance();
@@ -461,7 +521,7 @@ export class Core {
         hears: this.#election.hears(),
         prefix,
         digest,
-        durable: prefix,
+        durable: this.#counted ?? prefix,
         votes: this.#votes && !(blockedFrom !== null && prefix + 1 >= blockedFrom),
         note: this.#note,
       },

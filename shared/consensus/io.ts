@@ -30,6 +30,13 @@ export type Input =
   | { readonly type: 'connection'; readonly peer: PeerId; readonly connected: boolean }
   /** The note for the next heartbeats. */
   | { readonly type: 'note'; readonly note: Uint8Array }
+  /** Whether chosen values are to be fetched one by one: not while a snapshot is on its way that reaches beyond them. */
+  | { readonly type: 'fetching'; readonly may: boolean }
+  /**
+   * Up to which slot this disk holds values, or a state made from them, and up to which others may count on that; null: the whole prefix, as with a peer that
+   * drops nothing.
+   */
+  | { readonly type: 'holding'; readonly upTo: Slot | null; readonly counted: Slot | null }
   /** Whether this peer may lead: not while it can't apply what it would have to judge. */
   | { readonly type: 'may-lead'; readonly may: boolean }
   /** The last input of a driver turn: what can be said once per turn is said now. */

@@ -2,10 +2,10 @@ import { assert } from '../base/assert.ts';
 import { equal } from '../base/bytes.ts';
 import type { PeerId, Slot } from '../base/ids.ts';
 import { type Ballot, sameBallot } from './ballot.ts';
-import { FETCH_FAILURES_MAX, FETCH_TICKS, LAG_TICKS } from './constants.ts';
+import { FETCH_FAILURES_MAX, FETCH_TICKS, LAG_TICKS, NOT_HELD_TICKS } from './constants.ts';
 import type { Effect } from './io.ts';
 import { type Ledger, nextDigest } from './ledger.ts';
-import type { Fetch, Values } from './messages.ts';
+import type { Fetch, NotHeld, Values } from './messages.ts';
 import type { Value } from './value.ts';
 
 export interface LearnerSurroundings {
@@ -28,6 +28,9 @@ export class Learner {
   #behindSinceTick: number | null = null;
   /** Fetches in a row that brought nothing. */
   #failures = 0;
+  /** Who said that it holds nothing before which slot; believed until the link breaks or for `NOT_HELD_TICKS`. */
+  readonly #heldFrom = new Map<PeerId, { readonly slot: Slot; readonly sinceTick: number }>();
+  #mayFetch = true;
 
   constructor(ledger: Ledger, around: LearnerSurroundings, emit: (effect: Effect) => void) {
     this.#ledger = ledger;
@@ -66,7 +69,8 @@ export class Learner {
   }
 
   fetchFrom(from: PeerId): void {
-    if (this.#underWay || (this.#announced.get(from) ?? 0) <= this.#ledger.prefix) return;
+    if (!this.#mayFetch || this.#underWay || !this.#serves(from)) return;
+    if ((this.#announced.get(from) ?? 0) <= this.#ledger.prefix) return;
     const next = this.#ledger.nextSlot;
     this.#underWay = { from, slot: next, sinceTick: this.#now };
     this.#emit({ type: 'send', to: [from], message: { type: 'fetch', from: next } });
@@ -75,6 +79,31 @@ export class Learner {
   onFetch(from: PeerId, m: Fetch): void {
     if (m.from > this.#ledger.prefix) return;
     this.#emit({ type: 'serve', to: from, from: m.from });
+  }
+
+  /** Somebody else may hold it; where nobody does, `lacksSource` says so, and a snapshot is the way. */
+  onNotHeld(from: PeerId, m: NotHeld): void {
+    if (this.#underWay?.from === from) this.#underWay = null;
+    if (m.from !== this.#ledger.nextSlot || m.held <= m.from) return;
+    this.#heldFrom.set(from, { slot: m.held, sinceTick: this.#now });
+    const other = this.#peersAhead().find((peer) => this.#serves(peer));
+    if (other !== undefined) this.fetchFrom(other);
+  }
+
+  /** While a snapshot is on its way, what it covers is not asked for. */
+  setMayFetch(may: boolean): void {
+    this.#mayFetch = may;
+    if (!may) this.#underWay = null;
+  }
+
+  #serves(peer: PeerId): boolean {
+    return (this.#heldFrom.get(peer)?.slot ?? 0) <= this.#ledger.nextSlot;
+  }
+
+  /** Somebody holds more, and nobody who does holds the next value. */
+  get lacksSource(): boolean {
+    const ahead = this.#peersAhead();
+    return ahead.length > 0 && !ahead.some((peer) => this.#serves(peer));
   }
 
   onValues(from: PeerId, m: Values): void {
@@ -109,6 +138,9 @@ export class Learner {
       this.#failures++;
       this.#underWay = null;
     }
+    for (const [peer, { sinceTick }] of this.#heldFrom) {
+      if (now - sinceTick >= NOT_HELD_TICKS) this.#heldFrom.delete(peer);
+    }
     const ahead = this.#peersAhead();
     if (ahead.length === 0) {
       this.#behindSinceTick = null;
@@ -117,7 +149,8 @@ export class Learner {
     this.#behindSinceTick ??= now;
     if (this.#underWay) return;
     if (this.#around.hearsLeader() && now - this.#behindSinceTick < LAG_TICKS) return;
-    this.fetchFrom(ahead[0] as PeerId);
+    const source = ahead.find((peer) => this.#serves(peer));
+    if (source !== undefined) this.fetchFrom(source);
   }
 
   /** Does somebody who can be heard hold more than this peer? Not believed any more once nobody served it. */
@@ -136,6 +169,7 @@ export class Learner {
   /** A peer's restart or removal: what it said before says nothing any more. */
   forget(peer: PeerId): void {
     this.#announced.delete(peer);
+    this.#heldFrom.delete(peer);
     if (this.#underWay?.from === peer) this.#underWay = null;
   }
 

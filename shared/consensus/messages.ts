@@ -100,7 +100,7 @@ export interface Heartbeat {
   readonly hears: readonly PeerId[];
   readonly prefix: Slot;
   readonly digest: Uint8Array;
-  /** Up to here values or a snapshot are on the sender's disk (for dropping, R5). */
+  /** Up to here values or a snapshot are on the sender's disk (R2, R5). A witness goes no further than it did before it was one. */
   readonly durable: Slot;
   /** False for a damaged store: it reads and serves, but doesn't vote. */
   readonly votes: boolean;
@@ -112,6 +112,15 @@ export interface Heartbeat {
 export interface Fetch {
   readonly type: 'fetch';
   readonly from: Slot;
+}
+
+/** The answer to a Fetch by one that dropped those values, or has not fetched them yet: ask somebody else, or take a snapshot. */
+export interface NotHeld {
+  readonly type: 'not-held';
+  /** As it was asked for. */
+  readonly from: Slot;
+  /** The first slot after it that the sender holds. */
+  readonly held: Slot;
 }
 
 /** Chosen values in order. Kept only if the receiver's chain over them reaches the digest announced with them. */
@@ -153,6 +162,7 @@ export type Message =
   | Commit
   | Heartbeat
   | Fetch
+  | NotHeld
   | Values
   | Transfer
   | Barrier

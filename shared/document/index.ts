@@ -22,11 +22,13 @@ export { KINDS, type KindName, kindName, LEVEL, RESERVED } from './kinds.ts';
 export * from './reader.ts';
 export {
   type AppliedRecord,
+  appliedPlace,
   type ClockMark,
   type EntryRecord,
   type InvitationRecord,
   type MemberRecord,
   type MetaRecord,
+  metaPlace,
   numberKey,
   REFUSALS_KEPT,
   type Refusal,
@@ -36,7 +38,7 @@ export {
   STATE_PREFIX,
 } from './records.ts';
 export * from './run.ts';
-export { stateHashOf } from './sum.ts';
+export { StateSum, stateHashOf } from './sum.ts';
 export * from './text.ts';
 export { isoTime } from './time.ts';
 export type { PinnedRole, Rights } from './types.ts';

@@ -8,6 +8,7 @@ import type { Effect, Input } from '../consensus/io.ts';
 import type { Message } from '../consensus/messages.ts';
 import type { HashPayload, Value } from '../consensus/value.ts';
 import { decodeDigest, decodeLogRecord, digestKey, logKey, logOps } from './layout.ts';
+import type { Missing } from './missing.ts';
 import { type Overlay, sealed } from './overlay.ts';
 
 /** What the driver drives above the core: the state machine and the author's own commands. */
@@ -22,6 +23,8 @@ export interface Application {
   beginTurn(nowMs: number): readonly KvOp[];
   /** The next value for a free slot, while this peer leads. `afterBatch`: it holds commands that this turn's batch is still to save. */
   nextValue(nowMs: number): NextValue | null;
+  /** As a batch with everything applied so far is being put together, after all of the turn's inputs: what else goes with it. */
+  beforeWrite(): readonly KvOp[];
   /** The turn's batch is on the disk. */
   persisted(): void;
   /** In order, every slot once. What is written can be read at once, and joins a batch before long. */
@@ -32,6 +35,8 @@ export interface Application {
   onBarrier(id: number, at: Slot): void;
   /** The last slot that `peer` may be given; null for all. */
   serveLimit(peer: PeerId): Slot | null;
+  /** What of the prefix is not here. */
+  readonly missing: Missing;
   /** A stored value can't be read; somebody else will have to serve it. */
   onDamage(key: string, error: unknown): void;
   /** The number of the last own command that is on its way to the disk with this batch; 0 where there is none. */
@@ -179,7 +184,9 @@ export class Driver {
       if (message !== null) send.push({ to: [to], message });
     }
     const everything = this.#overlay.waitingBytes > LAZY_BYTES_MAX || this.#lazyTicks >= LAZY_TICKS_MAX;
-    const ops = hasToPersist || this.#ownSaved || everything ? this.#overlay.take(everything) : [];
+    const writes = (hasToPersist || this.#ownSaved || everything) && !this.#overlay.isEmpty;
+    if (writes && everything) this.#overlay.add(this.#app.beforeWrite());
+    const ops = writes ? this.#overlay.take(everything) : [];
     if (this.#overlay.isEmpty) this.#lazyTicks = 0;
     const write = ops.length > 0 ? this.#turnWrite(ops) : null;
     this.#ownSaved = false;
@@ -216,10 +223,21 @@ export class Driver {
     return effects;
   }
 
-  #turnWrite(ops: readonly KvOp[]): TurnWrite {
+  /**
+   * Between two turns, the last words of this driver: everything that waits, and `ops` over it, in one batch. Then the store is opened anew.
+   * @param prefix the chosen prefix that the store then has; what was accepted up to it is listed no more
+   */
+  last(ops: readonly KvOp[], prefix: Slot): TurnWrite {
+    assert(this.#underWay === null, 'a store changes between turns only');
+    this.#overlay.add(ops);
+    return this.#turnWrite(this.#overlay.take(true), prefix);
+  }
+
+  #turnWrite(ops: readonly KvOp[], above = this.#core.prefix): TurnWrite {
+    const accepted = [...this.#core.accepted].filter(([at]) => at > above);
     return {
       ops: ops.map(sealed),
-      accepted: [...this.#core.accepted].map(([at, a]) => [at, encodeBallot(a.ballot), a.value.hash]),
+      accepted: accepted.map(([at, a]) => [at, encodeBallot(a.ballot), a.value.hash]),
       promise: encodeBallot(this.#core.promised),
       lastOwnSeq: this.#app.lastOwnSeq,
     };
@@ -286,11 +304,14 @@ export class Driver {
   }
 
   #serve(from: Slot, limit: Slot | null): Message | null {
+    const gap = this.#app.missing.at(from);
+    if (gap !== null) return { type: 'not-held', from, held: slot(gap.to + 1) };
     const values: Value[] = [];
     const prefix = limit === null ? this.#core.prefix : slot(Math.min(limit, this.#core.prefix));
     let bytes = 0;
     let digest: Uint8Array | null = null;
     for (let at = from as number; at <= prefix && values.length < SERVE_VALUES_MAX; at++) {
+      if (this.#app.missing.at(at) !== null) break;
       try {
         const read = this.#read(slot(at));
         if (bytes > 0 && bytes + read.value.bytes.length > SERVE_BYTES_MAX) break;

@@ -21,12 +21,18 @@ import { numberKey, RECORD_VERSION, unseal } from './records.ts';
  *   l/<slot>      [ballot or null, value]: accepted under that ballot; up to the prefix, the chosen value
  *   d/<slot>      the digest at a chosen slot
  *   c/<slot>      a configuration with force, by the slot where it was chosen
+ *   m/missing     the slots of the prefix whose values are not here
+ *   m/area        where the applied state stands: `s/…` or `z/…`
+ *   m/staging     a snapshot that is being fetched into the other of the two
  *
- * Beside them stand the journal's `t/…`, the state machine's `s/…`, and the outbox' `o/…` and `x/…`.
+ * Beside them stand the journal's `t/…`, the state machine's `s/…` (or `z/…`), and the outbox' `o/…` and `x/…`.
  */
 export const PROMISE_KEY = 'm/promise';
 export const PREFIX_KEY = 'm/prefix';
 export const BLOCKED_KEY = 'm/blocked';
+export const MISSING_KEY = 'm/missing';
+export const AREA_KEY = 'm/area';
+export const STAGING_KEY = 'm/staging';
 export const logKey = (at: number): string => numberKey('l/', at);
 export const digestKey = (at: number): string => numberKey('d/', at);
 export const configurationKey = (at: number): string => numberKey('c/', at);
@@ -55,6 +61,9 @@ export function logOps(op: LogOp): readonly KvOp[] {
 function encodeLogRecord(ballot: Ballot | null, value: Value): Uint8Array {
   return encodeCbor([encodeBallot(ballot), value.bytes]);
 }
+
+/** A value that was learned, not accepted. */
+export const learnedRecord = (value: Value): Uint8Array => encodeLogRecord(null, value);
 
 export interface LogRecord {
   /** Null where the value was learned, not accepted. */

@@ -5,6 +5,7 @@ import {
   type KvOp,
   type KvRange,
   type KvRow,
+  type KvSnapshot,
   type MarkFile,
   type MarkPlace,
   StoreError,
@@ -67,6 +68,7 @@ export class MemoryStore implements StorePort {
     this.kv = {
       get: (key) => this.get(key),
       scan: async (range) => this.scanSync(range),
+      snapshot: () => this.snapshotSync(),
       write: (ops, options) => this.#oneAtATime(() => this.writeSync(ops, options)),
     };
     this.mark = {
@@ -97,6 +99,18 @@ export class MemoryStore implements StorePort {
   scanSync(range: KvRange): readonly KvRow[] {
     this.#assertUsable();
     return this.#table.scan(range);
+  }
+
+  snapshotSync(): KvSnapshot {
+    this.#assertUsable();
+    const table = this.#table.copy();
+    return {
+      scan: (range) => {
+        this.#assertUsable();
+        return table.scan(range);
+      },
+      close: () => undefined,
+    };
   }
 
   /** @throws StoreError */

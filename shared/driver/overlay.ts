@@ -72,6 +72,11 @@ export class Overlay implements KvReader {
     return this.#waiting.size > 0;
   }
 
+  /** What was last written under this key is not on the disk yet. */
+  isUnwritten(key: string): boolean {
+    return this.#waiting.has(key) || this.#deferred.has(key) || this.#taken.has(key);
+  }
+
   get isEmpty(): boolean {
     return this.#waiting.size === 0 && this.#deferred.size === 0;
   }

@@ -20,11 +20,20 @@ export interface KvRange {
 
 export type KvRow = readonly [key: string, value: Uint8Array];
 
+/** The database as it was at one moment, whatever is written afterwards. Costs nothing but the space of what is overwritten meanwhile. */
+export interface KvSnapshot {
+  /** At once in memory, later on a disk. @throws StoreError */
+  scan(range: KvRange): readonly KvRow[] | Promise<readonly KvRow[]>;
+  close(): void;
+}
+
 export interface Kv {
   /** A synchronous point read. @throws StoreError */
   get(key: string): Uint8Array | undefined;
   /** @throws StoreError */
   scan(range: KvRange): Promise<readonly KvRow[]>;
+  /** To be closed by whoever asked for it; closing the store closes it, too. @throws StoreError */
+  snapshot(): KvSnapshot;
   /**
    * Atomic: all of it or nothing, in the order of the calls. With `sync`, resolves once it is on the disk. Only one write is under way at a
    * time (the caller's duty, asserted).

@@ -1,5 +1,5 @@
 import { equal } from '../base/bytes.ts';
-import { asArray, asBytes, asInteger, type Cbor, decodeCbor, encodeCbor, FormatError } from '../base/cbor.ts';
+import { asArray, asBytes, asInteger, asText, type Cbor, decodeCbor, encodeCbor, FormatError } from '../base/cbor.ts';
 import { hashFor, ZERO_HASH } from '../base/hash.ts';
 import {
   type GroupId,
@@ -19,11 +19,25 @@ import { batchHash, genesisOps } from '../document/index.ts';
 import type { JournalCore } from '../driver/journal.ts';
 import { JOURNAL_KEYS, JournalCheck, TURN_RANGE } from '../driver/journal-check.ts';
 import { damagedVerdict, type Turn as JournalTurn, type Prepared, type Problem } from '../driver/journal-format.ts';
-import { decodeDigest, decodeLogRecord, digestKey, logKey, opening, openRecord, PREFIX_KEY } from '../driver/layout.ts';
+import {
+  AREA_KEY,
+  decodeDigest,
+  decodeLogRecord,
+  digestKey,
+  logKey,
+  MISSING_KEY,
+  opening,
+  openRecord,
+  PREFIX_KEY,
+  STAGING_KEY,
+} from '../driver/layout.ts';
+import { Missing } from '../driver/missing.ts';
 import { sealed } from '../driver/overlay.ts';
 import { prefixRange, RECORD_VERSION, RecordError, unseal } from '../driver/records.ts';
 import { acceptedRange, configurationsRange, restoreLedger, storedPrefix } from '../driver/restore.ts';
 import { type KvRange, type KvRow, StoreError } from '../driver/store.ts';
+import { type Area, areaRange } from './area.ts';
+import { decodeStaging, type Staging } from './snapshot-fetch.ts';
 
 /**
  *   m/group    [1, genesis, incarnation]: which group this store is of, and its own birth
@@ -55,6 +69,12 @@ export interface OpenedStore {
   /** Empty for a sound store. Otherwise what was found: it does not vote. */
   readonly problems: readonly Problem[];
   readonly restored: Restored;
+  /** Where the applied state stands. */
+  readonly area: Area;
+  /** What of the prefix is not here. */
+  readonly missing: Missing;
+  /** A snapshot that was being fetched. */
+  readonly staging: Staging | null;
   readonly outbox: readonly KvRow[];
   readonly refused: readonly KvRow[];
   /** What the mark says was this store's last own command, or 0. */
@@ -127,8 +147,10 @@ export function* openStore(kv: KvReader): Generator<Ask, OpenedStore, Answer> {
 
   let problems = verdict.sound ? [] : verdict.problems;
   let restored: Restored | null = null;
+  let kept: Kept = ALL_KEPT;
   if (verdict.sound) {
     try {
+      kept = readKept(opening(kv));
       restored = restoreLedger(opening(kv), {
         genesisDigest: start,
         alpha: genesis.alpha,
@@ -146,6 +168,7 @@ export function* openStore(kv: KvReader): Generator<Ask, OpenedStore, Answer> {
   }
   if (restored === null) {
     const isNew = equal(journal.lastTurnHash, ZERO_HASH) || kv.get(REBUILT_KEY) === undefined || verdict.sound;
+    kept = ALL_KEPT;
     restored = yield* salvage(kv, { genesis, genesisBytes, journal, rebuild: isNew });
   }
   return {
@@ -157,9 +180,27 @@ export function* openStore(kv: KvReader): Generator<Ask, OpenedStore, Answer> {
     journal,
     problems,
     restored,
+    ...kept,
     outbox: opened(yield* scanAll(prefixRange('o/'))),
     refused: opened(yield* scanAll(prefixRange('x/'))),
     markedOwnSeq: verdict.mark?.lastOwnSeq ?? 0,
+  };
+}
+
+/** What a store holds of the log and the state, and where. */
+type Kept = Pick<OpenedStore, 'area' | 'missing' | 'staging'>;
+
+const ALL_KEPT: Kept = { area: 's', missing: Missing.NONE, staging: null };
+
+/** @param kv gives opened records @throws RecordError, FormatError */
+function readKept(kv: KvReader): Kept {
+  const area = kv.get(AREA_KEY);
+  const missing = kv.get(MISSING_KEY);
+  const staging = kv.get(STAGING_KEY);
+  return {
+    area: area !== undefined && asText(decodeCbor(area), 1) === 'z' ? 'z' : 's',
+    missing: missing === undefined ? Missing.NONE : Missing.decode(missing),
+    staging: staging === undefined ? null : decodeStaging(staging),
   };
 }
 
@@ -257,7 +298,10 @@ function* salvage(
     else blockedFrom ??= slot(at + store.genesis.alpha);
   }
   if (store.rebuild) {
-    for (const [key] of yield* scanAll(prefixRange('s/'))) ops.push({ type: 'del', key });
+    for (const area of ['s', 'z'] as const) {
+      for (const [key] of yield* scanAll(areaRange(area))) ops.push({ type: 'del', key });
+    }
+    for (const key of [AREA_KEY, MISSING_KEY, STAGING_KEY]) ops.push({ type: 'del', key });
     ops.push(...genesisOps(store.genesisBytes).map(sealed));
     ops.push(sealed({ type: 'put', key: REBUILT_KEY, value: encodeCbor([]) }));
     ops.push(sealed({ type: 'put', key: PREFIX_KEY, value: encodeCbor([prefix, digest]) }));

@@ -33,7 +33,9 @@ import {
   type TurnWrite,
 } from '../driver/driver.ts';
 import { decodeDigest, digestKey } from '../driver/layout.ts';
+import type { Missing } from '../driver/missing.ts';
 import { Overlay } from '../driver/overlay.ts';
+import type { KvSnapshot } from '../driver/store.ts';
 import { type EditWish, Outbox, type Pending, Pool, type Settling, type Written } from '../session/index.ts';
 import { decodeEnvelope, type Envelope, encodeEnvelope } from '../wire/envelope.ts';
 import { decodeNote, encodeNote } from '../wire/note.ts';
@@ -43,19 +45,34 @@ import {
   type Hello,
   type SessionMessage,
 } from '../wire/session-messages.ts';
+import { decodeSnapshotMessage, encodeSnapshotMessage, type SnapshotMessage } from '../wire/snapshot-messages.ts';
+import { placed, StateArea } from './area.ts';
 import { Barriers } from './barriers.ts';
 import { runsIn, Verdicts, type VerifyAll } from './ingress.ts';
+import { KEEPING_LIMITS, Keeping, type KeepingLimits } from './keeping.ts';
 import { Offers } from './offers.ts';
 import { genesisDigest, type OpenedStore } from './opening.ts';
 import { States } from './states.ts';
 import { sameVoters, wantedVoters } from './voters.ts';
+
+function encodeBody(m: GroupMessage): Uint8Array {
+  switch (m.layer) {
+    case 'consensus':
+      return encodeMessage(m.message);
+    case 'session':
+      return encodeSessionMessage(m.message);
+    case 'snapshot':
+      return encodeSnapshotMessage(m.message);
+  }
+}
 
 /** Which stream a message travels on, so that consensus never waits behind a bulk transfer. */
 export type Purpose = 'consensus' | 'session' | 'bulk';
 
 export type GroupMessage =
   | { readonly layer: 'consensus'; readonly message: Message }
-  | { readonly layer: 'session'; readonly message: SessionMessage };
+  | { readonly layer: 'session'; readonly message: SessionMessage }
+  | { readonly layer: 'snapshot'; readonly message: SnapshotMessage };
 
 /** A message on its way out; `frameOf` makes its bytes once for all its receivers. */
 export type Outgoing = GroupMessage & { readonly to: readonly PeerId[]; readonly purpose: Purpose };
@@ -83,6 +100,8 @@ export interface ReplicaPorts {
   readonly random: () => number;
   /** Sealed records on the disk. */
   readonly kv: KvReader;
+  /** All of them as they are at this moment. */
+  readonly snapshot: () => KvSnapshot;
 }
 
 export interface ReplicaEvents {
@@ -95,6 +114,8 @@ export interface ReplicaEvents {
   onProblem?(problem: { readonly code: string; readonly message: string }): void;
   /** Leadership as seen here changed. */
   onLeader?(leader: PeerId | null): void;
+  /** There is something to do that nobody from outside has brought. */
+  onNews?(): void;
 }
 
 /**
@@ -108,6 +129,11 @@ const WORTH_BYTES = 64 * 1024;
 /** 10 s, in ticks. */
 const FAREWELL_TICKS = 200;
 const WRITE_REFUSED_DAMAGED: Refused = { refused: 'SESSION_CLOSED', detail: 'this store is damaged' };
+/** It would never learn what became of it. */
+const WRITE_REFUSED_WITNESS: Refused = {
+  refused: 'SESSION_CLOSED',
+  detail: 'this machine is a witness and keeps no entries',
+};
 
 /**
  * One group on one peer: core, driver, state machine and outbox wired together, sans-I/O. The simulator and the running peer run just
@@ -150,6 +176,10 @@ export class Replica implements Application {
   #lastNote = '';
   #ticks = 0;
   readonly #states = new States();
+  readonly #state: StateArea;
+  readonly #keeping: Keeping;
+  /** Values are applied as they are chosen: not at a witness, and not where some are not here. Once false, until the store is opened anew. */
+  #applies: boolean;
   readonly #barriers: Barriers;
   readonly #staysOn: boolean;
 
@@ -159,6 +189,7 @@ export class Replica implements Application {
     readonly ports: ReplicaPorts;
     readonly events?: ReplicaEvents;
     readonly staysOn?: boolean;
+    readonly limits?: KeepingLimits;
   }) {
     const { store, ports } = init;
     this.group = store.group;
@@ -170,10 +201,11 @@ export class Replica implements Application {
     this.#staysOn = init.staysOn ?? false;
     this.#barriers = new Barriers(ports.random);
     const overlay = new Overlay(ports.kv);
-    this.reader = new DocumentReader(overlay);
+    this.#state = new StateArea(overlay, store.area);
+    this.reader = new DocumentReader(this.#state);
     this.#verdicts = new Verdicts(ports.verifyAll, (signed: SignedBytes) => ports.verifier.verify(signed));
     this.#document = new Document({
-      reader: overlay,
+      reader: this.#state,
       verifyRun: (run) => this.#verdicts.of(run),
       verifier: ports.verifier,
     });
@@ -202,6 +234,31 @@ export class Replica implements Application {
       hash: batchHash,
     });
     this.#applied = this.reader.appliedSlot();
+    this.#keeping = new Keeping({
+      self: init.self,
+      area: store.area,
+      alpha: store.genesis.alpha,
+      genesisDigest: genesisDigest(store.genesisBytes),
+      missing: store.missing,
+      staging: store.staging,
+      limits: init.limits ?? KEEPING_LIMITS,
+      core: this.#core,
+      overlay,
+      snapshot: ports.snapshot,
+      enqueue: (input) => this.#driver.enqueue(input),
+      say: (to, message) => {
+        this.#outgoing.push({ to: [to], purpose: 'bulk', layer: 'snapshot', message });
+        this.#events.onNews?.();
+      },
+      applied: () => this.#applied,
+      applies: () => this.#applies,
+      mayHave: (peer) => this.serveLimit(peer) === null,
+      members: () => this.#members,
+      onProblem: (code, message) => this.#problem(code, message),
+      onDamage: (key, error) => this.onDamage(key, error),
+    });
+    this.#applies = this.#keeping.isReplayable && !this.isWitness;
+    if (!this.#applies) this.#driver.enqueue({ type: 'may-lead', may: false });
     this.#appliedDigest = this.#digestAtStart(overlay);
     const loaded = this.outbox.load([...store.outbox, ...store.refused], this.reader);
     this.#cutSeq = this.outbox.lastSeq;
@@ -242,7 +299,49 @@ export class Replica implements Application {
   }
 
   get canApply(): boolean {
-    return this.#paused === null;
+    return this.#paused === null && this.#applies;
+  }
+
+  /** What of the prefix is not held here. */
+  get missing(): Missing {
+    return this.#keeping.missing;
+  }
+
+  /** A snapshot on its way: up to which slot it reaches, and how many entries are in it. */
+  get fetchingSnapshot(): { readonly slot: Slot; readonly positions: number } | null {
+    return this.#keeping.fetching;
+  }
+
+  /** It votes, applies nothing, and never leads. */
+  get isWitness(): boolean {
+    return this.#core.configuration.voters.some((v) => v.peer === this.self && v.witness);
+  }
+
+  /** Where a record of the state machine stands on the disk. */
+  stateKey(key: string): string {
+    return placed(this.#state.area, key);
+  }
+
+  /**
+   * Between two turns: the store is to be opened anew, since a snapshot is there to be installed, or since what could not be applied can be now. Nothing that was
+   * not saved is lost by it.
+   */
+  get wantsReopening(): boolean {
+    if (this.hasWork()) return false;
+    if (this.#keeping.install() !== null) return true;
+    return !this.#applies && this.#paused === null && !this.isWitness && this.#keeping.isReplayable;
+  }
+
+  /** The last batch before the store is opened anew, null where there is nothing to write. Nothing may be asked of this replica afterwards. */
+  lastWrite(): TurnWrite | null {
+    const install = this.#keeping.install();
+    const write = this.#driver.last(install?.ops ?? [], install?.prefix ?? this.#core.prefix);
+    return write.ops.length > 0 ? write : null;
+  }
+
+  /** It is not read from any more. */
+  end(): void {
+    this.#keeping.end();
   }
 
   /** Somebody else writes as this store: it was copied. */
@@ -303,11 +402,13 @@ export class Replica implements Application {
     options: { readonly quiet?: boolean } = {},
   ): Pending | Refused {
     if (!this.isSound) return WRITE_REFUSED_DAMAGED;
+    if (this.isWitness) return WRITE_REFUSED_WITNESS;
     return this.#await(this.outbox.add(body, written, options), outcomes);
   }
 
   edit(wish: EditWish, written: Written, outcomes: Outcomes): Pending | Refused {
     if (!this.isSound) return WRITE_REFUSED_DAMAGED;
+    if (this.isWitness) return WRITE_REFUSED_WITNESS;
     return this.#await(this.outbox.edit(this.reader, wish, written), outcomes);
   }
 
@@ -350,6 +451,7 @@ export class Replica implements Application {
     this.#pumpOffers();
     this.#updateNote();
     this.#letGo();
+    this.#keeping.tick();
     this.#steerVoters();
   }
 
@@ -384,10 +486,13 @@ export class Replica implements Application {
             layer: 'consensus',
             message: decodeMessage(envelope.body, batchHash),
           })
-        : this.receive(from, envelope.incarnation, {
-            layer: 'session',
-            message: decodeSessionMessage(envelope.body),
-          });
+        : this.receive(
+            from,
+            envelope.incarnation,
+            envelope.layer === 'session'
+              ? { layer: 'session', message: decodeSessionMessage(envelope.body) }
+              : { layer: 'snapshot', message: decodeSnapshotMessage(envelope.body) },
+          );
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
       return this.#problem('BAD_MESSAGE', `${from} sent something that can't be read: ${error.message}`);
@@ -396,6 +501,7 @@ export class Replica implements Application {
 
   receive(from: PeerId, incarnation: Incarnation, m: GroupMessage): void | Promise<void> {
     if (m.layer === 'session') return this.#onSession(from, m.message);
+    if (m.layer === 'snapshot') return this.#keeping.onMessage(from, m.message);
     const { message } = m;
     if (message.type === 'heartbeat') this.#compareState(from, message);
     const runs = runsIn(message);
@@ -462,7 +568,7 @@ export class Replica implements Application {
   #outgoingOf(messages: readonly CoreOutgoing[]): readonly Outgoing[] {
     const out: Outgoing[] = messages.map(({ to, message }) => ({
       to,
-      purpose: message.type === 'values' ? 'bulk' : 'consensus',
+      purpose: message.type === 'values' || message.type === 'not-held' ? 'bulk' : 'consensus',
       layer: 'consensus',
       message,
     }));
@@ -482,7 +588,7 @@ export class Replica implements Application {
       nonce,
       turn,
       layer: out.layer,
-      body: out.layer === 'consensus' ? encodeMessage(out.message) : encodeSessionMessage(out.message),
+      body: encodeBody(out),
     });
   }
 
@@ -543,6 +649,10 @@ export class Replica implements Application {
     };
   }
 
+  beforeWrite(): readonly KvOp[] {
+    return this.#keeping.drop();
+  }
+
   persisted(): void {
     this.#savedSeq = this.#cutSeq;
     for (const handle of this.#cutHandles) this.#waiting.get(handle)?.saved?.();
@@ -551,7 +661,9 @@ export class Replica implements Application {
   }
 
   apply(at: Slot, value: Value, digest: Uint8Array, write: (ops: readonly KvOp[]) => void): void {
-    if (this.#paused !== null) return;
+    // A witness applies nothing from the slot on that makes it one.
+    if (this.#applies && this.isWitness) this.#applies = false;
+    if (this.#paused !== null || !this.#applies) return;
     const applied: Applied | UpdateNeeded =
       value.kind === 'commands' ? this.#document.apply(at, value.payload) : this.#document.skip(at);
     if (applied.type === 'update-needed') {
@@ -559,7 +671,7 @@ export class Replica implements Application {
       this.#driver.enqueue({ type: 'may-lead', may: false });
       return;
     }
-    write(applied.ops);
+    write(this.#state.ops(applied.ops));
     this.#applied = at;
     this.#appliedDigest = digest;
     for (const ignored of applied.ignored) this.#noteIgnored(ignored);
@@ -613,6 +725,8 @@ export class Replica implements Application {
   serveLimit(peer: PeerId): Slot | null {
     const votes = this.#core.window().some(({ configuration: c }) => c.voters.some((v) => v.peer === peer));
     if (votes) return null;
+    // It knows of no member that came or went since: only who votes gets anything from it.
+    if (this.isWitness) return slot(0);
     return this.reader.member(peer)?.expelledSlot ?? null;
   }
 

@@ -144,7 +144,7 @@ export class Chaos {
       case 'hand-over':
         return this.#handOver();
       case 'role change':
-        return this.#pin([node], random.chance(0.65) ? 'voter' : 'learner');
+        return this.#pin([node], random.chance(0.65) ? 'voter' : this.#isWitness(node) ? 'witness' : 'learner');
       case 'voters replaced': {
         const others = nodes.filter(() => random.chance(0.5));
         this.#pin(others, 'learner');
@@ -394,7 +394,12 @@ export class Chaos {
     return up.sort((a, b) => a.prefix - b.prefix)[0] ?? null;
   }
 
-  #pin(nodes: readonly SimNode[], role: 'voter' | 'learner'): void {
+  /** Where stores drop values, every other node may become a witness. The keeper writes too much to be one. */
+  #isWitness({ index }: SimNode): boolean {
+    return this.#init.plan.keeping.keepSlots !== null && index % 2 === 1;
+  }
+
+  #pin(nodes: readonly SimNode[], role: 'voter' | 'learner' | 'witness'): void {
     const keeper = this.#init.nodes[0];
     if (!keeper?.replica) return;
     for (const node of nodes) {
@@ -442,5 +447,12 @@ function bringsCommands({ message }: Outgoing): boolean {
 /** Do those nodes, under the incarnations that they have now, make up both quorums of everything that may be needed? */
 export function hasQuorums(choices: Choices, isThere: (node: SimNode) => boolean, nodes: readonly SimNode[]): boolean {
   const there = new Set(nodes.filter((n) => n.hasStore && isThere(n)).map((n) => acceptorName(n)));
-  return choices.needed().every((c) => count(c, (v) => there.has(acceptorName(v))) >= Math.max(c.q1, c.q2));
+  // Witnesses never lead, so one at least that is none.
+  return choices
+    .needed()
+    .every(
+      (c) =>
+        count(c, (v) => there.has(acceptorName(v))) >= Math.max(c.q1, c.q2) &&
+        c.voters.some((v) => !v.witness && there.has(acceptorName(v))),
+    );
 }

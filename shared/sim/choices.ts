@@ -86,6 +86,11 @@ export class Choices {
     return list;
   }
 
+  /** What governs the slots above `prefix`, as whoever holds that prefix knows it. */
+  knownAbove(prefix: number): readonly Force[] {
+    return this.#inForce.slice(this.#inForce.indexOf(this.#at(prefix + 1))).filter(({ slot }) => slot <= prefix);
+  }
+
   /** How hard it was made for them: slots that more than one ballot, and more than one value, was proposed in; ballots in all. */
   get contest(): { readonly ballots: number; readonly slotsAgain: number; readonly slotsContested: number } {
     const all = [...this.#slots.values()].map(({ ballots }) => [...ballots.values()]);

@@ -1,8 +1,10 @@
-import { asArray, asBytes, asInteger, decodeCbor } from '../base/cbor.ts';
+import { asArray, asBytes, asInteger, asText, decodeCbor } from '../base/cbor.ts';
 import { sha256 } from '../base/hash.ts';
 import type { KvOp } from '../base/kv.ts';
 import { type Ballot, decodeBallot } from '../consensus/ballot.ts';
-import { decodePrefix, decodePromise, PREFIX_KEY, PROMISE_KEY } from '../driver/layout.ts';
+import { appliedPlace } from '../document/index.ts';
+import { AREA_KEY, decodePrefix, decodePromise, MISSING_KEY, PREFIX_KEY, PROMISE_KEY } from '../driver/layout.ts';
+import { Missing } from '../driver/missing.ts';
 import { numberOfKey } from '../driver/records.ts';
 
 /** What stands in a slot's record. Values are named by the hash of their bytes. */
@@ -18,6 +20,8 @@ export interface Landed {
   readonly configurations: readonly { readonly slot: number; readonly record: Uint8Array }[];
   readonly promisedBefore: Ballot | null;
   readonly prefixBefore: number;
+  /** Slots whose values went, or were skipped by a snapshot. */
+  readonly missingBefore: Missing;
 }
 
 /** One store's records, read from the very bytes that reached its disk: what the words of its node are held against. */
@@ -25,7 +29,17 @@ export class DiskView {
   readonly rows = new Map<number, DiskRow>();
   promised: Ballot | null = null;
   prefix = 0;
+  missing: Missing = Missing.NONE;
+  /** Up to which slot each area's state goes, and which of them counts. */
+  readonly #applied = new Map<string, number>();
+  #area = 's';
   ownSeq = 0;
+
+  /** Up to here values, or a state made from them, stand on this disk. */
+  get durable(): number {
+    const applied = this.#applied.get(this.#area) ?? 0;
+    return this.missing.meets(applied + 1, this.prefix) ? applied : this.prefix;
+  }
 
   take(ops: readonly KvOp[]): Landed {
     const landed = {
@@ -34,9 +48,13 @@ export class DiskView {
       configurations: [] as Landed['configurations'][number][],
       promisedBefore: this.promised,
       prefixBefore: this.prefix,
+      missingBefore: this.missing,
     };
     for (const op of ops) {
-      if (op.type === 'del') continue;
+      if (op.type === 'del') {
+        if (op.key.startsWith('l/')) this.rows.delete(numberOfKey('l/', op.key));
+        continue;
+      }
       const { key, value } = op;
       if (key.startsWith('l/')) {
         const row = readRow(key, value);
@@ -47,7 +65,11 @@ export class DiskView {
         landed.configurations.push({ slot: numberOfKey('c/', key), record: payload(value) });
       else if (key === PROMISE_KEY) this.promised = decodePromise(payload(value));
       else if (key === PREFIX_KEY) this.prefix = decodePrefix(payload(value)).prefix;
-      else if (key === 'm/own') this.ownSeq = asInteger(decodeCbor(payload(value)));
+      else if (key === MISSING_KEY) this.missing = Missing.decode(payload(value));
+      else if (key === AREA_KEY) this.#area = asText(decodeCbor(payload(value)), 1);
+      else if (key === 's/applied' || key === 'z/applied') {
+        this.#applied.set(key.slice(0, 1), appliedPlace.codec.decode(payload(value)).slot);
+      } else if (key === 'm/own') this.ownSeq = asInteger(decodeCbor(payload(value)));
     }
     return landed;
   }

@@ -3,9 +3,11 @@ import type { Incarnation, PeerId } from '../base/ids.ts';
 import { incarnationBytes, incarnationFromBytes, peerFromKey } from '../base/ids.ts';
 import type { KvOp } from '../base/kv.ts';
 import type { Random } from '../base/random.ts';
+import type { TurnWrite } from '../driver/driver.ts';
 import { JournalCore } from '../driver/journal.ts';
 import type { Prepared } from '../driver/journal-format.ts';
 import { MemoryStore, type UnderWay } from '../driver/memory-store.ts';
+import type { KeepingLimits } from '../replica/keeping.ts';
 import { type Answer, type Ask, firstTurn, type OpenedStore, openStore } from '../replica/opening.ts';
 import { type Outgoing, Replica, type ReplicaEvents } from '../replica/replica.ts';
 import { DiskView, type Landed } from './disk-view.ts';
@@ -31,6 +33,7 @@ export interface NodeSurroundings {
   events(node: SimNode): ReplicaEvents;
   note(line: string): void;
   readonly disk: DiskTimes;
+  readonly limits: KeepingLimits;
 }
 
 const TICK_MS = 50;
@@ -52,6 +55,8 @@ export class SimNode {
   disk = new DiskView();
   /** Starts so far. */
   life = 0;
+  /** Snapshots that became its own. */
+  installs = 0;
   /** It lost its store and is a new incarnation. */
   wiped = false;
   /** Its writes take so much longer. */
@@ -128,8 +133,10 @@ export class SimNode {
         randomBytes: (length) => random.bytes(length),
         random: () => random.number(),
         kv: { get: (key) => store.get(key) },
+        snapshot: () => store.snapshotSync(),
       },
       events: this.#around.events(this),
+      limits: this.#around.limits,
     });
     this.#around.note(`${this.name} starts at prefix ${this.replica.prefix}`);
     this.#tickAfter(random.number() * TICK_MS, this.life);
@@ -181,7 +188,9 @@ export class SimNode {
 
   /** What is on the disk now, whatever became of the write that was under way. */
   #look(): void {
-    const rows = (this.#store as MemoryStore).scanSync(EVERYTHING);
+    const store = this.#store as MemoryStore;
+    const applied = ['s/applied', 'z/applied'].flatMap((key) => store.scanSync({ gte: key, lt: `${key}!`, limit: 1 }));
+    const rows = [...store.scanSync(EVERYTHING), ...applied];
     const ops = rows.map(([key, value]): KvOp => ({ type: 'put', key, value }));
     this.#around.landed(this, this.disk.take(ops));
   }
@@ -234,13 +243,27 @@ export class SimNode {
   }
 
   #turn(): void {
-    const { replica, life } = this;
-    if (replica === null || this.#busy || this.isPaused || !replica.isReady) return;
+    const { replica } = this;
+    if (replica === null || this.#busy || this.isPaused) return;
+    if (replica.wantsReopening) return this.#reopen(replica);
+    if (!replica.isReady) return;
     const turn = replica.begin(Math.max(0, Math.round(this.#scheduler.nowMs + 1.7e12 + this.clockSkewMs)));
     for (const out of turn.send) this.#around.send(this, out);
     if (turn.write === null) return this.#finish(replica);
+    this.#writeTurn(
+      turn.write,
+      () => {
+        for (const out of replica.batchLanded()) this.#around.send(this, out);
+      },
+      () => this.#finish(replica),
+    );
+  }
+
+  /** A batch and its mark, with whatever may come between. Both calls only in this life. */
+  #writeTurn(write: TurnWrite, landed: () => void, done: () => void): void {
+    const { life } = this;
     const journal = this.#journal as JournalCore;
-    const { ops, mark } = journal.prepare(turn.write);
+    const { ops, mark } = journal.prepare(write);
     this.#busy = true;
     const { batchMinMs, batchMaxMs, markMaxMs } = this.#around.disk;
     this.#underWay = { type: 'batch', ops };
@@ -249,7 +272,7 @@ export class SimNode {
       (this.#store as MemoryStore).writeSync(ops, { sync: true });
       this.#underWay = { type: 'mark', ...mark };
       this.#around.landed(this, this.disk.take(ops));
-      if (this.life === life) for (const out of replica.batchLanded()) this.#around.send(this, out);
+      if (this.life === life) landed();
       this.#around.reached(this, 'batch');
       this.#later(this.#random.number() * markMaxMs, life, () => {
         (this.#store as MemoryStore).markWriteSync(mark.place, mark.bytes);
@@ -258,9 +281,23 @@ export class SimNode {
         this.#around.reached(this, 'mark');
         if (this.life !== life) return;
         this.#busy = false;
-        this.#finish(replica);
+        done();
       });
     });
+  }
+
+  /** The store changed under its replica: the next one starts from what is on the disk. Who waits for something it wrote is not told any more. */
+  #reopen(replica: Replica): void {
+    const write = replica.lastWrite();
+    const again = (): void => {
+      replica.end();
+      this.replica = null;
+      if (write !== null) this.installs++;
+      this.start();
+    };
+    this.#around.note(`${this.name} opens its store anew${write === null ? '' : ', with a snapshot'}`);
+    if (write === null) again();
+    else this.#writeTurn(write, () => undefined, again);
   }
 
   #finish(replica: Replica): void {

@@ -173,6 +173,7 @@ export function write(replica: Replica, body: Body): void {
 
 /** Where the machine was wiped, its new session must have been asked for. */
 function mayWrite(node: SimNode, replica: Replica): boolean {
+  if (replica.isWitness) return false;
   if (!node.wiped) return true;
   return replica.outbox.lastSeq > 0 && replica.reader.member(node.peer) !== undefined;
 }

@@ -1,5 +1,6 @@
 import type { Random } from '../base/random.ts';
 import type { Message } from '../consensus/messages.ts';
+import { KEEPING_LIMITS, type KeepingLimits } from '../replica/keeping.ts';
 import type { Outgoing } from '../replica/replica.ts';
 import type { LinkFaults } from './links.ts';
 import type { DiskTimes } from './node.ts';
@@ -50,6 +51,8 @@ export interface Plan {
   readonly asBytes: boolean;
   readonly links: LinkFaults;
   readonly disk: DiskTimes;
+  /** How much of the log each keeps, and when a snapshot is taken instead of values. */
+  readonly keeping: KeepingLimits;
   /** Weights of the faults that are on: those that cost an election, which takes two seconds, and those that don't. */
   readonly hard: ReadonlyMap<FaultKind, number>;
   readonly hardEveryMs: number;
@@ -174,6 +177,17 @@ export function drawPlan(random: Random): Plan {
     partlyHealed: random.chance(0.4),
     watchRest: random.chance(0.25),
     clockDrift: random.chance(0.3) ? random.pick([0.05, 0.4]) : 0,
+    keeping: KEEPING_LIMITS,
+  };
+}
+
+/** Stores that drop what others hold, and take snapshots after a few slots. Drawn apart from the rest, so that it changes nothing else. */
+export function drawKeeping(random: Random): KeepingLimits {
+  if (random.chance(0.6)) return KEEPING_LIMITS;
+  return {
+    keepSlots: random.pick([null, 0, 3, 20]),
+    witnessKeepSlots: random.pick([0, 3, 20]),
+    snapshotLagSlots: random.pick([1, 5, 30]),
   };
 }
 

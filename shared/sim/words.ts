@@ -31,14 +31,19 @@ export class Words {
   readonly #digests = new Map<number, Uint8Array>();
   readonly #names = new WeakMap<Value, string>();
 
+  /** How much each acceptor's disk was seen to hold: one that is lost afterwards is a fault of its own. */
+  readonly #durable = new Map<string, number>();
+
   constructor(choices: Choices) {
     this.#choices = choices;
   }
 
   // --- what lands on a disk
 
-  landed(who: Speaker, { rows, digests, configurations, promisedBefore, prefixBefore }: Landed): void {
+  landed(who: Speaker, landed: Landed): void {
+    const { rows, digests, configurations, promisedBefore, prefixBefore } = landed;
     const { disk, name } = who;
+    this.#durable.set(acceptorName(who), Math.max(disk.durable, this.#durable.get(acceptorName(who)) ?? 0));
     check(
       compareBallots(disk.promised, promisedBefore) >= 0,
       () => `${name} lowers its promise from ${showBallot(promisedBefore)} to ${showBallot(disk.promised)}`,
@@ -53,12 +58,36 @@ export class Words {
       );
       this.#choices.accepted(slot, ballot, bytes, { ...who, name, held: disk.prefix });
     }
+    // Before an acceptance in a slot counts, what was dropped is held against those who hold it.
+    this.#dropped(who, landed);
     for (let at = prefixBefore + 1; at <= disk.prefix; at++)
-      this.#choices.committed(at, disk.rows.get(at)?.value, name);
+      if (disk.missing.at(at) === null) this.#choices.committed(at, disk.rows.get(at)?.value, name);
+    this.#choices.said(disk.prefix, name);
     // A committed place is rewritten by nothing but itself.
     for (const { slot, value } of rows) if (slot <= disk.prefix) this.#choices.committed(slot, value, name);
     for (const { slot, digest } of digests) this.#sameDigest(slot, digest, name);
     for (const { slot, record } of configurations) this.#choices.tookForce(slot, record, name);
+  }
+
+  /**
+   * R5: a value goes only where full voters, oneself not counted, hold it or a state made from it on their disks, so many in each configuration that may still
+   * be needed that every phase-1 quorum meets one.
+   */
+  #dropped(who: Speaker, { missingBefore, prefixBefore }: Landed): void {
+    const { missing } = who.disk;
+    if (missing === missingBefore) return;
+    const last = missing.ranges.findLast(({ to }) => to <= prefixBefore && missingBefore.at(to) === null);
+    if (last === undefined) return;
+    for (const { configuration: c } of this.#choices.knownAbove(who.disk.prefix)) {
+      const holders = count(
+        c,
+        (v) => !v.witness && v.peer !== who.peer && (this.#durable.get(acceptorName(v)) ?? 0) >= last.to,
+      );
+      check(
+        holders + c.q1 > c.voters.length,
+        () => `${who.name} drops slot ${last.to}, which only ${holders} other voters of ${c.voters.length} hold (R5)`,
+      );
+    }
   }
 
   #sameDigest(slot: number, digest: Uint8Array, name: string): void {
@@ -101,7 +130,11 @@ export class Words {
         this.#hasPromised(who, m.promised);
         if (m.leading) this.#reigns(who, m.leading);
         this.#holds(who, m.prefix);
-        return this.#holds(who, m.durable);
+        check(
+          m.durable <= who.disk.durable,
+          () => `${who.name} says that it holds ${m.durable}, but its disk has ${who.disk.durable}`,
+        );
+        return;
       case 'values':
         m.values.forEach((value, i) => {
           this.#choices.committed(m.from + i, this.#nameOf(value), who.name);

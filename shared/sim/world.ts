@@ -15,7 +15,7 @@ import { simSigner } from './keys.ts';
 import { Links } from './links.ts';
 import { type NodeSurroundings, SimNode } from './node.ts';
 import { People, write } from './people.ts';
-import { drawPlan, type Plan } from './plan.ts';
+import { drawKeeping, drawPlan, type Plan } from './plan.ts';
 import { Scheduler } from './scheduler.ts';
 import { Words } from './words.ts';
 
@@ -64,6 +64,8 @@ export class SimulationFailed extends Error {
 }
 
 const QUEUE_MAX = 5000;
+/** Away from the seeds that are run. */
+const KEEPING_SEEDS = 2 ** 40;
 const REST_MS = 2500;
 
 /**
@@ -91,7 +93,7 @@ export class World {
     this.#options = { calmMs: 60_000, transcriptLines: 150, traceMessages: false, ...options };
     const random = new Random(options.seed);
     this.#random = random;
-    this.plan = drawPlan(random);
+    this.plan = { ...drawPlan(random), keeping: drawKeeping(new Random(options.seed + KEEPING_SEEDS)) };
     this.#links = new Links(this.#scheduler, random, this.plan.links);
     const around: NodeSurroundings = {
       send: (from, out) => this.#send(from, out),
@@ -102,6 +104,7 @@ export class World {
       events: (node) => this.#eventsOf(node),
       note: (line) => this.#note(line),
       disk: { ...this.plan.disk },
+      limits: this.plan.keeping,
     };
     this.#around = around;
     for (let i = 0; i < this.plan.nodes; i++) {
@@ -143,6 +146,7 @@ export class World {
       const calmMs = this.#comeTogether();
       const [first] = this.#nodes;
       const entries = checkLog(first?.replica as Replica, this.#people.wishes);
+      this.#countKept();
       return {
         seed: this.#options.seed,
         nodes: this.#nodes.length,
@@ -159,6 +163,15 @@ export class World {
       };
     } catch (error) {
       throw new SimulationFailed(this.#options.seed, error, this.#transcript);
+    }
+  }
+
+  #countKept(): void {
+    const { faults } = this.#chaos;
+    for (const { installs, disk } of this.#nodes) {
+      faults['snapshot installed'] = (faults['snapshot installed'] ?? 0) + installs;
+      for (const { from, to } of disk.missing.ranges)
+        faults['value dropped'] = (faults['value dropped'] ?? 0) + to - from + 1;
     }
   }
 
@@ -272,16 +285,21 @@ export class World {
   #areTogether(nodes: readonly SimNode[]): boolean {
     const there = nodes.filter((node) => !this.#chaos.expelled.has(node));
     if (there.length === 0) return true; // the rest are expelled, and vote only until others can
-    const first = there[0]?.replica;
-    if (!first) return false;
+    const full = there.filter((node) => node.replica?.isWitness !== true);
+    const first = full[0]?.replica;
+    if (!first) return full.length === 0;
     const { applied } = first;
     for (const node of there) {
       const r = node.replica;
+      if (r?.isWitness) {
+        if (r.prefix !== applied) return false;
+        continue;
+      }
       if (r === null || r.outbox.pending > 0 || r.prefix !== applied || r.applied !== applied) return false;
       if (node.wiped && r.reader.member(node.peer)?.incarnation !== node.incarnation) return false;
     }
     const state = toHex(first.reader.stateHash());
-    return there.every(({ replica }) => toHex((replica as Replica).reader.stateHash()) === state);
+    return full.every(({ replica }) => toHex((replica as Replica).reader.stateHash()) === state);
   }
 
   /** A group with nothing to do comes to rest: one leader that all see, the voters that were asked for, and no new slots. */
@@ -382,7 +400,7 @@ function describe(plan: Plan): string {
 }
 
 function saying(out: Outgoing): string {
-  if (out.layer === 'session') return out.message.type;
+  if (out.layer !== 'consensus') return out.message.type;
   const m = out.message;
   switch (m.type) {
     case 'prepare':

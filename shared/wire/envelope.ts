@@ -2,7 +2,7 @@ import { asArray, asBytes, asInteger, asText, decodeCbor, encodeCbor, FormatErro
 import { type GroupId, type Incarnation, incarnationBytes, incarnationFromBytes, parseGroupId } from '../base/ids.ts';
 
 /** Which layer a frame's body is for. */
-export type Layer = 'consensus' | 'session';
+export type Layer = 'consensus' | 'session' | 'snapshot';
 
 /**
  * What stands on every frame between members, so that a store that was copied, rolled back or recovered can be noticed: CBOR
@@ -22,7 +22,7 @@ export interface Envelope {
   readonly body: Uint8Array;
 }
 
-const LAYERS: readonly Layer[] = ['consensus', 'session'];
+const LAYERS: readonly Layer[] = ['consensus', 'session', 'snapshot'];
 const VERSION = 1;
 
 export function encodeEnvelope(e: Envelope): Uint8Array {

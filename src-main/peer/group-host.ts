@@ -9,6 +9,7 @@ import { type EntryId, type GroupId, type Incarnation, incarnationBytes, type Pe
 import { MissingRecordError } from '../../shared/base/kv.ts';
 import { TICK_MS } from '../../shared/consensus/constants.ts';
 import type { Change, Refused } from '../../shared/document/index.ts';
+import type { TurnWrite } from '../../shared/driver/driver.ts';
 import { JournalCore } from '../../shared/driver/journal.ts';
 import { damagedVerdict, type Prepared } from '../../shared/driver/journal-format.ts';
 import { RecordError } from '../../shared/driver/records.ts';
@@ -113,13 +114,18 @@ export class GroupHost {
 
   /** @param damage what was found before, for the verdict that stays */
   async #open(damage: Damage | null = null): Promise<void> {
-    const { self, signer, verifier, log } = this.#init;
     await restoreBallast(this.#init.dir).catch(() => false);
     const { port, store } = await this.#openStore(damage).catch((error: unknown) => {
       if (!isBroken(error)) throw error;
       return this.#openStore({ code: 'DATABASE_BROKEN', message: error.message, isBroken: true });
     });
     this.#port = port;
+    this.#begin(store);
+  }
+
+  /** A replica on what the store holds now. */
+  #begin(store: OpenedStore): void {
+    const { self, signer, verifier, log } = this.#init;
     for (const problem of store.problems)
       log('error', `this copy is damaged: ${problem.message}`, { code: problem.code });
     this.#journal = store.journal;
@@ -136,6 +142,7 @@ export class GroupHost {
         randomBytes: platformRandom,
         random: Math.random,
         kv: { get: (key) => this.#port.kv.get(key) },
+        snapshot: () => this.#port.kv.snapshot(),
       },
       events: {
         ...this.#init.events,
@@ -146,6 +153,7 @@ export class GroupHost {
         },
         onLeader: (leader) => log('info', leader === null ? 'nobody leads' : 'leader', { group: store.group, leader }),
         onProblem: ({ code, message }) => log('warn', message, { code }),
+        onNews: () => this.wake(),
       },
     });
     const network = this.#init.network();
@@ -228,7 +236,8 @@ export class GroupHost {
 
   /** Ids of agreed entries that begin so; a few are enough to see that a prefix is not unique. */
   async entriesWithPrefix(prefix: string): Promise<EntryId[]> {
-    const rows = await this.#port.kv.scan({ gte: `s/e/${prefix}`, lt: `s/e/${prefix}~`, limit: 8 });
+    const from = this.#replica.stateKey(`s/e/${prefix}`);
+    const rows = await this.#port.kv.scan({ gte: from, lt: `${from}~`, limit: 8 });
     const found = new Set(rows.map(([key]) => key.slice('s/e/'.length) as EntryId));
     for (const id of this.#recent) if (id.startsWith(prefix)) found.add(id);
     return [...found];
@@ -282,6 +291,10 @@ export class GroupHost {
         await this.#recover(found);
         continue;
       }
+      if (this.#replica.wantsReopening) {
+        await this.#renew();
+        continue;
+      }
       if (!this.#replica.isReady) {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
@@ -296,24 +309,47 @@ export class GroupHost {
     }
   }
 
+  /** A snapshot takes its place, or what could not be applied can be now: the replica starts anew on what is on the disk, as after a stop. */
+  async #renew(): Promise<void> {
+    try {
+      const turn = this.#replica.lastWrite();
+      if (turn !== null) await this.#write(turn, () => undefined);
+      this.#isOpen = false;
+      this.#replica.end();
+      this.#begin(await readStore(this.#port));
+      this.#init.log('info', turn === null ? 'applying goes on' : 'a snapshot was installed', {
+        group: this.group,
+        applied: this.#replica.applied,
+      });
+      // What they wrote may be there or not: they look.
+      this.#tellWaiters(new StoreError('CLOSED', 'the store was opened anew'));
+      this.#tellOpen();
+      for (const watcher of this.#watchers) watcher([]);
+    } catch (error) {
+      await this.#recover(error);
+    }
+  }
+
+  async #write(turn: TurnWrite, landed: () => void): Promise<void> {
+    const { ops, mark } = this.#journal.prepare(turn);
+    try {
+      await this.#port.kv.write(ops, { sync: true });
+      if (SYNC_IS_FLUSH) landed();
+      await this.#port.mark.write(mark.place, mark.bytes);
+      if (!SYNC_IS_FLUSH) landed();
+    } catch (error) {
+      this.#journal.failed();
+      throw error;
+    }
+    this.#journal.committed();
+    this.#trouble = null;
+  }
+
   async #turn(): Promise<void> {
     const replica = this.#replica;
     const turn = replica.begin(Date.now());
     this.#send(turn.send);
-    if (turn.write !== null) {
-      const { ops, mark } = this.#journal.prepare(turn.write);
-      try {
-        await this.#port.kv.write(ops, { sync: true });
-        if (SYNC_IS_FLUSH) this.#send(replica.batchLanded());
-        await this.#port.mark.write(mark.place, mark.bytes);
-        if (!SYNC_IS_FLUSH) this.#send(replica.batchLanded());
-      } catch (error) {
-        this.#journal.failed();
-        throw error;
-      }
-      this.#journal.committed();
-      this.#trouble = null;
-    }
+    if (turn.write !== null) await this.#write(turn.write, () => this.#send(replica.batchLanded()));
     this.#send(replica.finish());
     replica.applyTurn();
     if (this.#drained.length > 0) {
@@ -349,6 +385,7 @@ export class GroupHost {
       // Reading goes on meanwhile; nothing is written to a store whose write failed.
       if (this.#trouble !== null) await this.#pause();
       this.#isOpen = false;
+      this.#replica.end();
       await this.#port.close().catch(() => undefined);
       if (isFull) await this.#reopen();
       else {

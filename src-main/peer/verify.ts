@@ -10,6 +10,7 @@ import { decodeDigest, decodeLogRecord, digestKey, logKey, openRecord } from '..
 import { RecordError, unseal } from '../../shared/driver/records.ts';
 import { type KvRow, StoreError, type StorePort } from '../../shared/driver/store.ts';
 import type { DamageCode } from '../../shared/ipc/errors.ts';
+import { named as stateName } from '../../shared/replica/area.ts';
 import { genesisDigest, type OpenedStore } from '../../shared/replica/opening.ts';
 import { dataDir, listGroups } from '../group/data-dir.ts';
 import { loadOrCreateIdentity } from '../group/identity.ts';
@@ -109,7 +110,7 @@ async function verifyGroup(group: GroupId, port: StorePort, problems: VerifyProb
   const records = await everyRecord(port, ([key, record]) => {
     try {
       const { payload } = unseal(key, record);
-      if (key.startsWith('s/')) state.push([key, payload]);
+      if (key.startsWith(`${store.area}/`)) state.push([stateName(key), payload]);
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
       say('RECORD_DAMAGED', error.message);
@@ -138,6 +139,18 @@ async function verifyLog(port: StorePort, store: OpenedStore, say: Say): Promise
   let digest = genesisDigest(store.genesisBytes);
   const { prefix } = store.restored;
   for (let at = 1; at <= prefix; at++) {
+    const gap = store.missing.at(at);
+    if (gap !== null) {
+      // Dropped, or still to be fetched: the digest after it stands in for what is not here.
+      const after = port.kv.get(digestKey(gap.to));
+      if (after === undefined) {
+        say('VALUE_MISSING', `the digest after the slots ${gap.from} to ${gap.to}, which are not here, is missing`);
+        return { at: slot(at - 1), digest };
+      }
+      digest = decodeDigest(openRecord(digestKey(gap.to), after));
+      at = gap.to;
+      continue;
+    }
     const value = readValue(port, slot(at), digest, say);
     if (value === null) return { at: slot(at - 1), digest };
     digest = nextDigest(digest, slot(at), value.hash);

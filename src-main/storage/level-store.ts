@@ -2,7 +2,16 @@ import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { assert } from '../../shared/base/assert.ts';
-import type { Kv, KvOp, KvRange, KvRow, MarkFile, MarkPlace, StorePort } from '../../shared/driver/store.ts';
+import type {
+  Kv,
+  KvOp,
+  KvRange,
+  KvRow,
+  KvSnapshot,
+  MarkFile,
+  MarkPlace,
+  StorePort,
+} from '../../shared/driver/store.ts';
 import { StoreError } from '../../shared/driver/store.ts';
 import { keepAside, letGo, prune } from './aside.ts';
 import { restoreBallast } from './ballast.ts';
@@ -102,6 +111,7 @@ export class LevelStore implements StorePort {
     this.kv = {
       get: (key) => this.#get(key),
       scan: (range) => this.#scan(range),
+      snapshot: () => this.#snapshot(),
       write: (ops, { sync }) => this.#oneAtATime(() => this.#write(ops, sync)),
     };
     this.mark = {
@@ -139,10 +149,29 @@ export class LevelStore implements StorePort {
     }
   }
 
-  async #scan({ gte, lt, reverse = false, limit }: KvRange): Promise<readonly KvRow[]> {
+  #snapshot(): KvSnapshot {
+    this.#assertUsable();
+    const snapshot = this.#db.snapshot();
+    return {
+      scan: (range) => this.#scan(range, snapshot),
+      close: () => void snapshot.close().catch(nothing),
+    };
+  }
+
+  async #scan(
+    { gte, lt, reverse = false, limit }: KvRange,
+    snapshot?: ReturnType<Database['snapshot']>,
+  ): Promise<readonly KvRow[]> {
     this.#assertUsable();
     const rows: KvRow[] = [];
-    const iterator = this.#db.iterator({ gte, lt, reverse, limit, highWaterMarkBytes: PAGE_BYTES });
+    const iterator = this.#db.iterator({
+      gte,
+      lt,
+      reverse,
+      limit,
+      highWaterMarkBytes: PAGE_BYTES,
+      ...(snapshot === undefined ? {} : { snapshot }),
+    });
     try {
       while (rows.length < limit) {
         const page = await iterator.nextv(Math.min(PAGE_ROWS, limit - rows.length));

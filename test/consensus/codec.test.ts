@@ -86,6 +86,7 @@ const arbitraries: { readonly [T in Message['type']]: fc.Arbitrary<Message & { t
     note: fc.uint8Array({ maxLength: 1024 }),
   }),
   fetch: fc.record({ type: fc.constant('fetch'), from: openSlot }),
+  'not-held': fc.record({ type: fc.constant('not-held'), from: openSlot, held: openSlot }),
   values: fc.record({
     type: fc.constant('values'),
     from: openSlot,
@@ -143,6 +144,7 @@ describe('messages', () => {
       transfer: 11,
       barrier: 12,
       'barrier-reached': 13,
+      'not-held': 14,
     });
   });
 });

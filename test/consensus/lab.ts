@@ -639,6 +639,8 @@ export function showMessage(m: Message): string {
       return `heartbeat ${m.leading ? `leading ${showBallot(m.leading)}` : ''} prefix ${m.prefix}`;
     case 'fetch':
       return `fetch from ${m.from}`;
+    case 'not-held':
+      return `not held at ${m.from}, from ${m.held} on`;
     case 'values':
       return `values ${m.values.map((v, i) => `${m.from + i}=${showValue(v)}`).join(' ')} of ${m.prefix}`;
     case 'transfer':

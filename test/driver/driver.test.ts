@@ -9,6 +9,7 @@ import type { Message } from '../../shared/consensus/messages.ts';
 import { commandsValue, type Value } from '../../shared/consensus/value.ts';
 import { type Application, Driver, type NextValue, type Outgoing, type Turn } from '../../shared/driver/driver.ts';
 import { openRecord, PREFIX_KEY, PROMISE_KEY } from '../../shared/driver/layout.ts';
+import { Missing } from '../../shared/driver/missing.ts';
 import { Overlay } from '../../shared/driver/overlay.ts';
 
 const hash = (payload: Uint8Array): Uint8Array => hashFor('payload', payload);
@@ -29,6 +30,7 @@ function configuration(voters: number): Configuration {
 class Notes implements Application {
   applied: Slot = slot(0);
   canApply = true;
+  missing: Missing = Missing.NONE;
   lastOwnSeq = 0;
   readonly happened: string[] = [];
   toSave: KvOp[] = [];
@@ -40,6 +42,7 @@ class Notes implements Application {
     return ops;
   }
   nextValue = () => this.values.shift() ?? null;
+  beforeWrite = (): readonly KvOp[] => [];
   persisted(): void {
     this.happened.push('persisted');
   }

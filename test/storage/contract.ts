@@ -51,6 +51,20 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
     const keys = async (range: Omit<KvRange, 'limit'> & { readonly limit?: number }): Promise<string[]> =>
       (await port.kv.scan({ limit: 10_000, ...range })).map(([key]) => key);
 
+    test('a snapshot goes on showing what was there when it was made', async () => {
+      await port.kv.write([put('a', 1), put('b', 1)], { sync: true });
+      const snapshot = port.kv.snapshot();
+      await port.kv.write([put('a', 2), put('aa', 2), del('b')], { sync: true });
+      const rows = async (limit: number) => [...(await snapshot.scan({ gte: 'a', lt: 'c', limit }))];
+      expect(await rows(10)).toEqual([
+        ['a', bytesOf(1)],
+        ['b', bytesOf(1)],
+      ]);
+      expect(await rows(1)).toEqual([['a', bytesOf(1)]]);
+      snapshot.close();
+      expect(await keys({ gte: 'a', lt: 'c' })).toEqual(['a', 'aa']);
+    });
+
     test('reads at once what a write has put', async () => {
       expect(port.kv.get('a')).toBeUndefined();
       await port.kv.write([put('a', 1), put('b')], { sync: true });
