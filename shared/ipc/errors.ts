@@ -18,7 +18,7 @@ export const waitingCodes = [
   'UPDATE_NEEDED',
   /** The disk is full; what was saved is kept. */
   'DISK_FULL',
-  /** The disk refused a write or a sync. */
+  /** The disk refused a write or a sync, or does not answer one. */
   'DISK_FAILED',
   /** A file of this store is damaged; it reads on and does not vote. */
   'DAMAGED',

@@ -38,20 +38,23 @@ const members = (summary: string, how: string, load: Command['load']): Command =
 /** Every verb there is, in the order of the help. */
 export const commands: Readonly<Record<string, Command>> = {
   serve: {
-    usage: '[--name NAME] [--listen MULTIADDR]… [--no-mdns] [--web PORT] [--json] [--log-level L]',
+    usage:
+      '[--name NAME] [--listen MULTIADDR]… [--no-mdns] [--web PORT] [--metrics 127.0.0.1:PORT] [--json] [--log-level L]',
     summary: 'Runs a peer until Ctrl+C.',
     details: [
       '--name NAME              what this machine is called in its groups (at first the host name)',
       '--listen MULTIADDR       where to listen, such as /ip4/0.0.0.0/tcp/4747; may be given several times',
       '--no-mdns                neither look for members on this network by itself nor be found',
       '--web PORT               also serve the window to browsers on this machine, at 127.0.0.1:PORT (0: any, kept)',
-      '--log-level L            trace, debug, info (default), warn, error or silent; the log goes to standard error',
+      '--metrics 127.0.0.1:PORT serve /metrics (Prometheus), /livez and /readyz to this machine alone (0: any port)',
+      '--log-level L            debug, info (default), warn, error or silent; the log goes to standard error',
     ],
     options: {
       name: string,
       listen: { type: 'string', multiple: true },
       'no-mdns': boolean,
       web: string,
+      metrics: string,
       'log-level': string,
     },
     positionals: [0, 0],

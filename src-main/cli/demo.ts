@@ -213,8 +213,8 @@ function startMachine(dir: string, name: string, kind: Kind): Machine {
 /** What a line of the peer's log or its last word says to people. */
 function messageIn(line: string): string {
   try {
-    const said = JSON.parse(line) as { readonly message?: string; readonly msg?: string };
-    return said.message ?? said.msg ?? line;
+    const said = JSON.parse(line) as { readonly message?: string };
+    return said.message ?? line;
   } catch {
     return line;
   }

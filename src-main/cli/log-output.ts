@@ -1,12 +1,16 @@
 import { type Logger, pino } from 'pino';
 import type { Write } from './io.ts';
+import { printableLine } from './terminal.ts';
 
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
 /** Lines that may wait for who reads the log; the rest is dropped. */
 const WAITING_MAX = 1_000;
 
-/** The running peer's log: JSON for programs, or one readable line an event. */
+/**
+ * The running peer's log, for operators: one JSON object a line, `{"level":"info","time":ISO,…,"message":…}` with `group` where it is about one, or one readable
+ * line an event. No texts, no secrets: a log is handed on.
+ */
 export function makeLog(write: Write, level: (typeof LOG_LEVELS)[number], json: boolean): Logger {
   let waiting = 0;
   const stream = {
@@ -19,32 +23,27 @@ export function makeLog(write: Write, level: (typeof LOG_LEVELS)[number], json: 
       });
     },
   };
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, stream);
+  const options = {
+    level,
+    base: null,
+    messageKey: 'message',
+    formatters: { level: (label: string) => ({ level: label }) },
+    timestamp: pino.stdTimeFunctions.isoTime,
+  };
+  return pino(options, stream);
 }
-
-const NAMES: Readonly<Record<number, string>> = {
-  10: 'trace',
-  20: 'debug',
-  30: 'info',
-  40: 'warn',
-  50: 'error',
-  60: 'fatal',
-};
 
 /** `22:10:05 warn  what happened  group=gabc peer=12D3…` */
 function readable(line: string): string {
-  const { level, time, msg, err, ...rest } = JSON.parse(line) as Record<string, unknown>;
+  const { level, time, message, ...rest } = JSON.parse(line) as Record<string, unknown>;
   const clock = new Date(String(time)).toTimeString().slice(0, 8);
   const details = Object.entries(rest).map(([name, value]) => `${name}=${valueText(value)}`);
-  if (err !== undefined) details.push(`error=${valueText((err as { message?: unknown }).message ?? err)}`);
-  const words = [clock, (NAMES[Number(level)] ?? '').padEnd(5), String(msg ?? ''), ...details];
-  return `${words
-    .join(' ')
-    .replace(/[\r\n]+/g, ' ')
-    .trimEnd()}\n`;
+  const words = [clock, String(level).padEnd(5), String(message ?? ''), ...details];
+  return `${printableLine(words.join(' ')).trimEnd()}\n`;
 }
 
 function valueText(value: unknown): string {
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  // Of an error's stack the first line is what people can use.
+  const text = typeof value === 'string' ? (value.split('\n')[0] as string) : JSON.stringify(value);
   return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text);
 }

@@ -1,8 +1,8 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { PeerService } from '../../shared/ipc/contract.ts';
 import { PROTOCOL } from '../../shared/ipc/messages.ts';
 import { type EndpointAddress, removeEndpointFile, writeEndpointFile } from './endpoint-file.ts';
+import { listenOn } from './loopback.ts';
 import { newToken, sameSecret } from './secret.ts';
 import { offeredBy, serveUpgrades } from './upgrades.ts';
 
@@ -33,8 +33,7 @@ export async function openEndpoint(options: EndpointOptions): Promise<Endpoint> 
     response.writeHead(426, { connection: 'close' }).end();
   });
   server.maxConnections = CONNECTIONS_MAX;
-  await listen(server);
-  const port = (server.address() as AddressInfo).port;
+  const port = await listenOn(server, { host: '127.0.0.1', port: 0 });
 
   const upgrades = serveUpgrades(server, {
     service,
@@ -64,16 +63,6 @@ export async function openEndpoint(options: EndpointOptions): Promise<Endpoint> 
       await upgrades.close();
     },
   };
-}
-
-async function listen(server: Server): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host: '127.0.0.1', port: 0 }, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
 }
 
 /**

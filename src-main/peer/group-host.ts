@@ -34,6 +34,8 @@ import { createStore, openLevelStore } from '../storage/level-store.ts';
 import { repairLevelStore } from '../storage/repair.ts';
 import { endRepair, isRepairOpen, startRepair } from '../storage/repair-marker.ts';
 import { damagedTables } from '../storage/tables.ts';
+import { storeFailure } from './failures.ts';
+import type { GroupMeter } from './meter.ts';
 
 export type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, detail?: object) => void;
 
@@ -49,6 +51,8 @@ export interface GroupHostInit {
   readonly events: Pick<ReplicaEvents, 'onPeers' | 'onHello'>;
   /** The group can't go on, and so neither can the peer. */
   readonly onFatal: (error: Error) => void;
+  /** Told of what passes, where somebody measures; null: nothing is measured. */
+  readonly meter: GroupMeter | null;
 }
 
 /** Why nothing more can be saved here for now. */
@@ -66,6 +70,8 @@ const FLUSH_MS = 2_000;
 const SYNC_IS_FLUSH: boolean = process.platform !== 'darwin';
 /** A disk that is full to the last byte is tried again after this. */
 const FULL_DISK_PAUSE_MS = 2_000;
+/** A turn that takes longer waits for a disk that hangs. Milliseconds. */
+const STALLED_MS = 10_000;
 
 /** One group in this process: its store, its replica, and the loop that carries the replica's turns to disk and network. */
 export class GroupHost {
@@ -86,6 +92,8 @@ export class GroupHost {
   #drained: (() => void)[] = [];
   #whenOpen: (() => void)[] = [];
   #ticks = 0;
+  /** Of them, since a turn ended last: counted, so that a machine that slept counts as one that did not. */
+  #ticksSinceTurn = 0;
   /** Damage that a reader met, for the loop to look after. */
   #found: unknown = null;
   /** Entries created of late: they may not be on the disk yet, where prefixes are looked up. */
@@ -127,7 +135,7 @@ export class GroupHost {
   #begin(store: OpenedStore): void {
     const { self, signer, verifier, log } = this.#init;
     for (const problem of store.problems)
-      log('error', `this copy is damaged: ${problem.message}`, { code: problem.code });
+      log('error', `this copy is damaged and does not vote: ${problem.message}`, { code: problem.code });
     this.#journal = store.journal;
     this.#replica = new Replica({
       self,
@@ -150,12 +158,22 @@ export class GroupHost {
           for (const c of changes) if (c.type === 'entry' && c.what === 'create') this.#recent.push(c.entry);
           if (this.#recent.length > 2 * RECENT_ENTRIES) this.#recent.splice(0, RECENT_ENTRIES);
           for (const watcher of this.#watchers) watcher(changes);
+          this.#init.meter?.applied(this.#replica, changes);
         },
-        onLeader: (leader) => log('info', leader === null ? 'nobody leads' : 'leader', { group: store.group, leader }),
-        onProblem: ({ code, message }) => log('warn', message, { code }),
+        onLeader: (leader) => {
+          log('info', leader === null ? 'nobody leads; what is written waits until somebody does' : 'somebody leads', {
+            leader,
+          });
+          this.#init.meter?.leader(leader);
+        },
+        onProblem: ({ code, message }) => {
+          log('warn', message, { code });
+          this.#init.meter?.problem(code);
+        },
         onNews: () => this.wake(),
       },
     });
+    this.#init.meter?.opened(this.#replica);
     const network = this.#init.network();
     for (const peer of this.#replica.peers) if (network.isConnected(peer)) this.#replica.connection(peer, true);
     this.#isOpen = true;
@@ -212,6 +230,14 @@ export class GroupHost {
   }
   get turn(): number {
     return this.#journal.lastTurn;
+  }
+  /** For how long no turn has ended, while the store is open: each tick makes one. Milliseconds. */
+  get turnAgeMs(): number {
+    return this.#ticksSinceTurn * TICK_MS;
+  }
+  /** A write to the disk hangs. */
+  get isStalled(): boolean {
+    return this.turnAgeMs > STALLED_MS;
   }
 
   /** Looks for work soon: after everything else that this round of the event loop brings, so that it shares a turn. */
@@ -274,6 +300,7 @@ export class GroupHost {
 
   #tick(): void {
     if (this.#stopping || !this.#isOpen) return;
+    this.#ticksSinceTurn++;
     try {
       this.#replica.tick();
       this.wake();
@@ -318,7 +345,6 @@ export class GroupHost {
       this.#replica.end();
       this.#begin(await readStore(this.#port));
       this.#init.log('info', turn === null ? 'applying goes on' : 'a snapshot was installed', {
-        group: this.group,
         applied: this.#replica.applied,
       });
       // What they wrote may be there or not: they look.
@@ -332,8 +358,11 @@ export class GroupHost {
 
   async #write(turn: TurnWrite, landed: () => void): Promise<void> {
     const { ops, mark } = this.#journal.prepare(turn);
+    const { meter } = this.#init;
+    meter?.writing(turn);
     try {
       await this.#port.kv.write(ops, { sync: true });
+      meter?.landed();
       if (SYNC_IS_FLUSH) landed();
       await this.#port.mark.write(mark.place, mark.bytes);
       if (!SYNC_IS_FLUSH) landed();
@@ -342,6 +371,7 @@ export class GroupHost {
       throw error;
     }
     this.#journal.committed();
+    meter?.written();
     this.#trouble = null;
   }
 
@@ -352,6 +382,7 @@ export class GroupHost {
     if (turn.write !== null) await this.#write(turn.write, () => this.#send(replica.batchLanded()));
     this.#send(replica.finish());
     replica.applyTurn();
+    this.#ticksSinceTurn = 0;
     if (this.#drained.length > 0) {
       for (const resolve of this.#drained) resolve();
       this.#drained = [];
@@ -362,9 +393,12 @@ export class GroupHost {
   #send(messages: readonly Outgoing[]): void {
     if (messages.length === 0) return;
     const network = this.#init.network();
+    const { meter } = this.#init;
     for (const out of messages) {
       const frame = this.#replica.frameOf(out, this.#nonce, this.#journal.lastTurn);
-      for (const peer of out.to) network.send(peer, out.purpose, frame);
+      for (const peer of out.to) {
+        if (!network.send(peer, out.purpose, frame) && network.isConnected(peer)) meter?.dropped();
+      }
     }
     network.flush();
   }
@@ -377,11 +411,14 @@ export class GroupHost {
     try {
       const freed = isFull && (await freeBallast(dir));
       this.#trouble = isFull && !freed ? 'DISK_FULL' : null;
-      log(isFull ? 'warn' : 'error', isFull ? 'the disk is full' : 'a record is damaged; it is fetched again', {
-        dir,
-        freed,
-        error: (error as Error).message,
-      });
+      const { message } = error as Error;
+      if (isFull) {
+        const words = 'the disk is full: free some space; what was saved is kept';
+        log('warn', freed ? `${words}, and what was held back for this day is used now` : words, { dir, freed });
+      } else {
+        log('error', 'a record is damaged: it is fetched again; look at the disk', { dir, error: message });
+        this.#init.meter?.problem('RECORD_DAMAGED');
+      }
       // Reading goes on meanwhile; nothing is written to a store whose write failed.
       if (this.#trouble !== null) await this.#pause();
       this.#isOpen = false;
@@ -389,7 +426,6 @@ export class GroupHost {
       await this.#port.close().catch(() => undefined);
       if (isFull) await this.#reopen();
       else {
-        const { message } = error as Error;
         const found = { code: 'RECORD_DAMAGED', message, isBroken: isBroken(error) };
         await this.#open((await brokenTablesIn(dir)) ?? found);
       }
@@ -453,9 +489,11 @@ export class GroupHost {
     if (this.#stopping) return;
     this.#stopping = true;
     const known = error instanceof Error ? error : new Error(String(error));
-    this.#init.log('error', known instanceof InvariantError ? `stopped: ${known.message}` : known.message, {
-      error: known.stack,
-    });
+    const words =
+      known instanceof InvariantError
+        ? `stopped by a fault of the program; what was saved is kept; please report it: ${known.message}`
+        : storeFailure(known).message;
+    this.#init.log('error', words, { error: known.stack });
     this.#tellWaiters(known);
     this.#tellOpen();
     this.wake();

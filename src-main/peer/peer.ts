@@ -14,7 +14,7 @@ import {
 import { ALPHA } from '../../shared/consensus/constants.ts';
 import { encodeGenesis, LEVEL, nameProblem, TITLE_MAX_BYTES } from '../../shared/document/index.ts';
 import { StoreError } from '../../shared/driver/store.ts';
-import type { GroupName, JoinEvent, PeerService } from '../../shared/ipc/contract.ts';
+import type { GroupName, JoinEvent, PeerService, PeerStatus } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { decodeEnvelope, type Envelope } from '../../shared/wire/envelope.ts';
 import { type Hello, KNOWN_MAX } from '../../shared/wire/session-messages.ts';
@@ -32,9 +32,10 @@ import { Drafts } from './drafts.ts';
 import { storeFailure } from './failures.ts';
 import { GroupHost, type Log } from './group-host.ts';
 import { join, ticketOf } from './joining.ts';
+import type { Meter } from './meter.ts';
 import { isToken, newToken } from './secret.ts';
 import { createService } from './service.ts';
-import { roleOf } from './status.ts';
+import { peerStatus, roleOf } from './status.ts';
 import { command, said } from './writing.ts';
 
 export interface PeerOptions {
@@ -49,6 +50,8 @@ export interface PeerOptions {
   readonly log?: Log;
   /** A machine that is meant to stay on. */
   readonly staysOn?: boolean;
+  /** Told of what passes, for metrics. */
+  readonly meter?: Meter;
 }
 
 export interface Peer {
@@ -59,12 +62,21 @@ export interface Peer {
   /** By what an open page finds back after a restart: the secret, made at the first call, and the port that was last kept, if any. */
   webPlace(): Promise<WebPlace>;
   keepWebPort(port: number): Promise<void>;
+  /** How things stand inside, for health checks and metrics; it stays good as groups come. */
+  view(): PeerView;
   /** The machine woke up or changed networks: looks for everybody at once. */
   wake(): void;
   /** Hands leadership over, finishes what is under way, lets go of everything. Safe to call twice. */
   close(): Promise<void>;
   /** Resolves once the peer has ended: with the error that ended it, or undefined after `close`. */
   readonly closed: Promise<Error | undefined>;
+}
+
+/** To be looked at only: everything in it is the running peer's own. */
+export interface PeerView {
+  readonly hosts: ReadonlyMap<GroupId, GroupHost>;
+  readonly network: Network;
+  status(): PeerStatus;
 }
 
 /** Where this installation's window is served to browsers. */
@@ -167,6 +179,21 @@ class RunningPeer implements Peer {
     if (this.#local.get(WEB_PORT) !== port) await this.#local.set(WEB_PORT, port);
   }
 
+  view(): PeerView {
+    return {
+      hosts: this.#hosts,
+      network: this.#net,
+      status: () =>
+        peerStatus({
+          self: this.peer,
+          name: this.#name,
+          hosts: this.#hosts,
+          broken: this.#broken,
+          network: this.#net,
+        }),
+    };
+  }
+
   wake(): void {
     this.#network?.wake();
   }
@@ -194,6 +221,11 @@ class RunningPeer implements Peer {
       log: this.#log,
     });
     for (const group of await listGroups(place)) await this.#openKnownGroup(group);
+    // With nothing else to serve, somebody has to update; with other groups, those are served meanwhile.
+    const broken = [...this.#broken.values()];
+    if (this.#hosts.size === 0 && broken.every(({ code }) => code === 'NEWER_FORMAT')) {
+      for (const failure of broken) throw failure;
+    }
     this.#service = createService({
       self: this.peer,
       name: () => this.#name,
@@ -280,7 +312,10 @@ class RunningPeer implements Peer {
       envelope = decodeEnvelope(frame);
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
-      return this.#log('warn', 'a frame could not be read and was dropped', { from, error: error.message });
+      return this.#log('warn', 'a frame could not be read and was dropped; does the other side run the same version?', {
+        from,
+        error: error.message,
+      });
     }
     return this.#hosts.get(envelope.group)?.receive(from, envelope);
   }
@@ -391,7 +426,8 @@ class RunningPeer implements Peer {
       verifier: this.#verifier,
       network: () => this.#net,
       staysOn: this.#options.staysOn ?? false,
-      log: this.#log,
+      log: (level, message, detail) => this.#log(level, message, { group, ...detail }),
+      meter: this.#options.meter?.of(group) ?? null,
       events: {
         onPeers: () => this.#updateMembers(),
         onHello: (from, hello) => {
@@ -429,7 +465,7 @@ class RunningPeer implements Peer {
     const before = this.#local.get(metKey(group));
     if (Array.isArray(before) && String(before[1]) === String(known[1])) return;
     this.#local.set(metKey(group), known).catch((error: unknown) => {
-      this.#log('warn', 'the members could not be remembered', { error: String(error) });
+      this.#log('warn', 'the members could not be remembered', { group, error: String(error) });
     });
   }
 

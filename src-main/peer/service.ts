@@ -22,7 +22,7 @@ import { openedAgain, storeFailure } from './failures.ts';
 import { type GroupHost, isDamage } from './group-host.ts';
 import { entryNamed, groupNamed, memberNamed } from './lookup.ts';
 import { logLines, revisions } from './reading.ts';
-import { members, peerStatus, roleOf } from './status.ts';
+import { beingOpened, groupStatus, members, peerStatus, roleOf } from './status.ts';
 import { waitFor } from './waiting.ts';
 import { watch } from './watching.ts';
 import { append, change, command, edit, timedOut } from './writing.ts';
@@ -90,25 +90,12 @@ export function createService(init: ServiceInit): PeerService {
     return { peer, role };
   };
 
-  const statusOf = (params: { readonly group?: string }): PeerStatus => {
-    const open = [...init.hosts.values()].filter((host) => host.isOpen);
-    const hosts = params.group === undefined ? open : [hostOf(params)];
-    const broken = [...init.broken].map(([group, { code, message }]) => ({ group, code, message }));
-    const status = peerStatus(init.self, init.name(), hosts, network);
-    return params.group === undefined && broken.length > 0 ? { ...status, broken } : status;
-  };
+  const allStatus = (): PeerStatus => peerStatus({ ...init, name: init.name() });
 
-  /** For windows, which show a group that is closed for a while as what it is, and not as one that is not there. */
-  const watchedStatus = (): PeerStatus => {
-    const status = statusOf({});
-    const closed = [...init.hosts.values()].filter((host) => !host.isOpen);
-    if (closed.length === 0) return status;
-    const passing = closed.map((host) => {
-      const { code, message } = beingOpened(host);
-      return { group: host.group, code, message };
-    });
-    return { ...status, broken: [...(status.broken ?? []), ...passing] };
-  };
+  const statusOf = (params: { readonly group?: string }): PeerStatus =>
+    params.group === undefined
+      ? allStatus()
+      : { peer: init.self, name: init.name(), groups: [groupStatus(hostOf(params), network)] };
 
   const service: PeerService = {
     groups: async () =>
@@ -188,7 +175,7 @@ export function createService(init: ServiceInit): PeerService {
     members: async (params) => members(hostOf(params), network),
 
     watch: ({ window }, signal) =>
-      watch({ hosts: init.hosts, network, drafts: init.drafts, window, status: watchedStatus }, signal),
+      watch({ hosts: init.hosts, network, drafts: init.drafts, window, status: allStatus }, signal),
 
     async dismiss(params) {
       const host = hostOf(params);
@@ -223,13 +210,6 @@ export function createService(init: ServiceInit): PeerService {
     },
   };
   return guarded(service, init.hosts, (params) => hostOf(params as { group?: string }));
-}
-
-function beingOpened(host: GroupHost): PeerError {
-  if (host.isStopping) return storeFailure(new StoreError('CLOSED', 'the store is closed'));
-  return host.trouble === 'DISK_FULL'
-    ? new PeerError('DISK_FULL', 'The disk is full to the last byte. What was saved is kept; free some space to go on.')
-    : openedAgain();
 }
 
 /**

@@ -1,16 +1,42 @@
 import { toHex } from '../../shared/base/bytes.ts';
 import type { Configuration } from '../../shared/consensus/configuration.ts';
+import { StoreError } from '../../shared/driver/store.ts';
 import type { GroupStatus, MemberStatus, PeerStatus, Role } from '../../shared/ipc/contract.ts';
+import { PeerError } from '../../shared/ipc/errors.ts';
 import type { Network } from '../network/network.ts';
+import { openedAgain, storeFailure } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
 import { canVote } from './presence.ts';
 import { whyNot } from './why.ts';
 
-export function peerStatus(self: string, name: string, hosts: readonly GroupHost[], network: Network): PeerStatus {
-  return { peer: self, name, groups: hosts.map((host) => groupStatus(host, network)) };
+/** What a status is made of. */
+export interface Standing {
+  readonly self: string;
+  readonly name: string;
+  readonly hosts: ReadonlyMap<string, GroupHost>;
+  /** Groups whose store can't be opened, and why. */
+  readonly broken: ReadonlyMap<string, PeerError>;
+  readonly network: Network;
 }
 
-function groupStatus(host: GroupHost, network: Network): GroupStatus {
+/** All groups; one that is closed to be opened again is told of as what it is, and not as one that is not there. */
+export function peerStatus({ self, name, hosts, broken, network }: Standing): PeerStatus {
+  const all = [...hosts.values()];
+  const groups = all.filter((host) => host.isOpen).map((host) => groupStatus(host, network));
+  const passing = all.filter((host) => !host.isOpen).map((host) => [host.group, beingOpened(host)] as const);
+  const others = [...broken, ...passing].map(([group, { code, message }]) => ({ group, code, message }));
+  return { peer: self, name, groups, ...(others.length === 0 ? {} : { broken: others }) };
+}
+
+/** Why a group whose store is closed can't be asked just now. */
+export function beingOpened(host: GroupHost): PeerError {
+  if (host.isStopping) return storeFailure(new StoreError('CLOSED', 'the store is closed'));
+  return host.trouble === 'DISK_FULL'
+    ? new PeerError('DISK_FULL', 'The disk is full to the last byte. What was saved is kept; free some space to go on.')
+    : openedAgain();
+}
+
+export function groupStatus(host: GroupHost, network: Network): GroupStatus {
   const { replica } = host;
   const { reader } = replica;
   const view = replica.inspect();

@@ -30,6 +30,8 @@ export interface VerifiedGroup {
   readonly group: string;
   /** Chosen values that chain from the genesis to the stored digest. */
   readonly slots: number;
+  /** Of these, the ones whose values are not here: dropped, or skipped by a snapshot and not fetched yet. */
+  readonly missing: number;
   readonly records: number;
   readonly digest: string;
 }
@@ -119,7 +121,8 @@ async function verifyGroup(group: GroupId, port: StorePort, problems: VerifyProb
   const { stored, summed } = stateHashOf(state);
   if (stored === null || !equal(stored, summed)) say('STATE_MISMATCH', 'the applied state is not what its hash says');
   const { at, digest } = await verifyLog(port, store, say);
-  return { group, slots: at, records, digest: toHex(digest) };
+  const missing = store.missing.ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0);
+  return { group, slots: at, missing, records, digest: toHex(digest) };
 }
 
 async function everyRecord(port: StorePort, look: (row: KvRow) => void): Promise<number> {

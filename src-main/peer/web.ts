@@ -1,8 +1,7 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { PeerService } from '../../shared/ipc/contract.ts';
-import { PeerError } from '../../shared/ipc/errors.ts';
 import { PROTOCOL, WRONG_TOKEN_CLOSE } from '../../shared/ipc/messages.ts';
+import { listenOn, ownHosts, refuse } from './loopback.ts';
 import { pageHeaders, readPages } from './pages.ts';
 import { sameSecret } from './secret.ts';
 import { offeredBy, type Refusal, serveUpgrades } from './upgrades.ts';
@@ -12,6 +11,7 @@ const CONNECTIONS_MAX = 256;
 /** A page can set no header on its socket, so it offers its token as a second subprotocol. */
 const TOKEN_PREFIX = 'token.';
 const PEER_PATH = '/peer';
+const HOST = '127.0.0.1';
 
 export interface WebOptions {
   readonly service: PeerService;
@@ -46,10 +46,8 @@ export async function openWeb(options: WebOptions): Promise<Web> {
 
   const server = createServer({ headersTimeout: 5_000, requestTimeout: 5_000 });
   server.maxConnections = CONNECTIONS_MAX;
-  await listen(server, options.port);
-  const { port } = server.address() as AddressInfo;
-  // Only these two names: another one that leads here belongs to somebody's page, which must not speak as one of ours.
-  const hosts = ['127.0.0.1', 'localhost'].map((name) => new URL(`http://${name}:${port}`).host);
+  const port = await listenOn(server, { host: HOST, port: options.port });
+  const hosts = ownHosts({ host: HOST, port });
   const connect = ["'self'", ...hosts.map((host) => `ws://${host}`)];
 
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
@@ -76,10 +74,6 @@ export async function openWeb(options: WebOptions): Promise<Web> {
   };
 }
 
-function refuse(response: ServerResponse, status: number, headers: Record<string, string> = {}): void {
-  response.writeHead(status, { ...headers, 'x-content-type-options': 'nosniff', connection: 'close' }).end();
-}
-
 /** Null for a page of this very server that knows the token. */
 function refusalOf(request: IncomingMessage, hosts: readonly string[], token: string): Refusal | null {
   const { host = '', origin } = request.headers;
@@ -91,34 +85,4 @@ function refusalOf(request: IncomingMessage, hosts: readonly string[], token: st
   if (!offered.includes(PROTOCOL)) return { status: '426 Upgrade Required' };
   // Of all refusals this one is for our own page, which asks nothing more of a peer that has another token by now.
   return isKnown ? null : { closeCode: WRONG_TOKEN_CLOSE, reason: 'wrong token' };
-}
-
-async function listen(server: Server, port: number): Promise<void> {
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host: '127.0.0.1', port }, () => {
-        server.off('error', reject);
-        resolve();
-      });
-    });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const options = { cause: error };
-    if (code === 'EADDRINUSE') {
-      throw new PeerError(
-        'PORT_IN_USE',
-        `Port ${port} of 127.0.0.1 is taken. Name another one, or 0 for any.`,
-        options,
-      );
-    }
-    if (code === 'EACCES') {
-      throw new PeerError(
-        'BAD_ADDRESS',
-        `This user may not open port ${port}. Name one from 1024, or 0 for any.`,
-        options,
-      );
-    }
-    throw error;
-  }
 }

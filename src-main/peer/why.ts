@@ -16,6 +16,12 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
   if (host.trouble === 'DISK_FULL') {
     return { code: 'DISK_FULL', text: 'The disk is full. What was saved is kept; free some space to go on.' };
   }
+  if (host.isStalled) {
+    return {
+      code: 'DISK_FAILED',
+      text: 'The disk does not answer: a write has been under way for over 10 s. What was saved is kept. Look at the disk.',
+    };
+  }
   if (!replica.isSound) {
     // That there was damage before says less than what it was.
     const problem = replica.problems.find(({ code }) => code !== 'DAMAGED_BEFORE') ?? replica.problems[0];

@@ -1,23 +1,14 @@
 import type { PeerService } from '../../shared/ipc/contract.ts';
-import { wordsOf } from './failure.ts';
+import { Saving, type Slot } from './saving.ts';
 
 /** A pause in writing that is worth a save. */
 const SAVE_MS = 400;
 
-/** Whose draft it is, and what it is about. */
-interface Slot {
-  readonly group: string;
-  readonly window: string;
-  readonly about: string;
-}
-
 /** What is being written about one thing: `new`, or the entry that is edited. The peer keeps it, so it outlives this window. */
 export class Draft {
-  readonly #slot: Slot;
   readonly #service: () => PeerService | null;
+  readonly #saving: Saving;
   #text = $state('');
-  /** What the peer keeps; null: nobody knows. */
-  #saved: string | null = '';
   /** The person's keys win over what was kept from before. */
   #isTouched = false;
   #isLoaded = $state(false);
@@ -27,7 +18,7 @@ export class Draft {
   /** @param otherwise where nothing was kept; it stands there at once, so that keys pressed before the peer answers add to it */
   constructor(service: () => PeerService | null, slot: Slot, otherwise = '') {
     this.#service = service;
-    this.#slot = slot;
+    this.#saving = new Saving(service, slot);
     this.#text = otherwise;
   }
 
@@ -52,21 +43,19 @@ export class Draft {
     const service = this.#service();
     if (!service || this.#isLoading) return;
     if (this.#isLoaded) {
-      this.#saved = null;
+      this.#saving.forget();
       await this.save();
       return;
     }
     this.#isLoading = true;
     try {
-      const { text } = await service.draft(this.#slot, new AbortController().signal);
-      this.#saved = text;
+      const text = await this.#saving.fetch(service);
       if (!this.#isTouched && text !== '') {
         this.#isTouched = true;
         this.#text = text;
       } else if (text !== '' && text !== this.#text) {
         // Somebody was quicker than the peer: what they write goes into this draft, and what was kept stays beside it, nobody's.
-        const { group, about } = this.#slot;
-        await service.saveDraft({ group, about, text }, new AbortController().signal);
+        await this.#saving.leave(service, text);
       }
       this.#isLoaded = true;
     } catch {
@@ -83,17 +72,7 @@ export class Draft {
    */
   async save(): Promise<string | null> {
     clearTimeout(this.#timer);
-    const service = this.#service();
-    const text = this.#text;
-    if (!this.#isTouched || text === this.#saved) return null;
-    if (!service) return 'Not connected to Synod on this machine.';
-    try {
-      await service.saveDraft({ ...this.#slot, text: text.toWellFormed() }, new AbortController().signal);
-      this.#saved = text;
-      return null;
-    } catch (error) {
-      return wordsOf(error);
-    }
+    return this.#isTouched ? this.#saving.save(this.#text) : null;
   }
 
   /** Nothing is being written any more. */

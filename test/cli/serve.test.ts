@@ -7,10 +7,11 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { PeerId } from '../../shared/base/ids.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { connect } from '../../src-main/cli/client.ts';
-import { run, type WebDoor } from '../../src-main/cli/commands/serve.ts';
-import { makeLog } from '../../src-main/cli/log-output.ts';
+import { type Doors, run } from '../../src-main/cli/commands/serve.ts';
+import { LOG_LEVELS, makeLog } from '../../src-main/cli/log-output.ts';
 import { Arguments } from '../../src-main/cli/usage.ts';
-import type { Peer } from '../../src-main/peer/peer.ts';
+import { Metrics } from '../../src-main/peer/metrics.ts';
+import type { Peer, PeerView } from '../../src-main/peer/peer.ts';
 import { FakeService, PEER } from '../ipc/fake-service.ts';
 
 const ADDRESS = `/ip4/127.0.0.1/tcp/4747/p2p/${PEER}`;
@@ -36,7 +37,7 @@ beforeEach(() => {
 
 afterEach(() => rmSync(dir, { recursive: true }));
 
-function start(json: boolean, close: Peer['close'] = async () => {}, web?: WebDoor): Promise<number> {
+function start(json: boolean, close: Peer['close'] = async () => {}, doors: Doors = {}): Promise<number> {
   const peer: Peer = {
     service: new FakeService(),
     peer: PEER as PeerId,
@@ -45,6 +46,11 @@ function start(json: boolean, close: Peer['close'] = async () => {}, web?: WebDo
     keepWebPort: async (port) => {
       kept = port;
     },
+    view: () => ({
+      hosts: new Map(),
+      network: {} as PeerView['network'],
+      status: () => ({ peer: PEER, name: 'Ana', groups: [] }),
+    }),
     wake: () => {},
     close: () => {
       closed += 1;
@@ -66,7 +72,7 @@ function start(json: boolean, close: Peer['close'] = async () => {}, web?: WebDo
     connect,
   } as const;
   const log = makeLog(io.err, 'info', json);
-  return run(peer, dir, log, { args: new Arguments([], {}), io, json }, web, 100);
+  return run(peer, dir, log, { args: new Arguments([], {}), io, json }, doors, 100);
 }
 
 async function untilReady(): Promise<void> {
@@ -79,7 +85,7 @@ async function untilReady(): Promise<void> {
 test('says that it is ready once it can be asked, and stops cleanly', async () => {
   const running = start(true);
   await untilReady();
-  expect(out).toBe(`{"event":"ready","peer":"${PEER}","addresses":["${ADDRESS}"],"web":null}\n`);
+  expect(out).toBe(`{"event":"ready","peer":"${PEER}","addresses":["${ADDRESS}"],"web":null,"metrics":null}\n`);
   const { service, close } = await connect(dir, stop.signal);
   expect(await service.groups({}, stop.signal)).toHaveLength(1);
   close();
@@ -100,7 +106,7 @@ test('with --web it says where the window is, and a page can ask there', async (
   const rendererDir = join(dir, 'renderer');
   mkdirSync(rendererDir);
   writeFileSync(join(rendererDir, 'index.html'), '<title>Synod</title>');
-  const running = start(true, undefined, { port: 0, rendererDir });
+  const running = start(true, undefined, { web: { port: 0, rendererDir } });
   await untilReady();
   const { web } = JSON.parse(out);
   expect(web).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#token=x{43}$/);
@@ -115,7 +121,7 @@ test('a port that nobody named is the same the next time, and another one where 
   const portOf = async (): Promise<number> => {
     out = '';
     stop = new AbortController();
-    const running = start(true, undefined, { port: 0, rendererDir: dir });
+    const running = start(true, undefined, { web: { port: 0, rendererDir: dir } });
     await untilReady();
     stop.abort();
     await running;
@@ -131,8 +137,20 @@ test('a port that nobody named is the same the next time, and another one where 
   taking.close();
 });
 
+test('with --metrics it says where they are, and they are gone when it stops', async () => {
+  const metrics = new Metrics({ version: '0.1.0', hasProcess: true });
+  const running = start(true, undefined, { metrics: { place: { host: '127.0.0.1', port: 0 }, metrics } });
+  await untilReady();
+  const { metrics: url } = JSON.parse(out);
+  expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/metrics$/);
+  expect(await (await fetch(url)).text()).toMatch(/^process_cpu_seconds_total \d/m);
+  stop.abort();
+  expect(await running).toBe(0);
+  await expect(fetch(url)).rejects.toThrow();
+});
+
 test('a window that is not built is one clear error, and the peer is closed again', async () => {
-  const failed = start(true, undefined, { port: 0, rendererDir: join(dir, 'nothing') });
+  const failed = start(true, undefined, { web: { port: 0, rendererDir: join(dir, 'nothing') } });
   await expect(failed).rejects.toMatchObject({
     code: 'FILE_UNREADABLE',
     message: expect.stringContaining('The window is not built'),
@@ -145,7 +163,7 @@ test('a taken web port is named', async () => {
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
   const { port } = taken.address() as AddressInfo;
   writeFileSync(join(dir, 'index.html'), '');
-  const failed = start(true, undefined, { port, rendererDir: dir });
+  const failed = start(true, undefined, { web: { port, rendererDir: dir } });
   await expect(failed).rejects.toMatchObject({ code: 'PORT_IN_USE', message: expect.stringContaining(String(port)) });
   expect({ closed, endpoint: readdirSync(dir).includes('endpoint.json') }).toEqual({ closed: 1, endpoint: false });
   taken.close();
@@ -176,7 +194,7 @@ test('a stop that hangs is given up', async () => {
   await untilReady();
   stop.abort();
   expect(await running).toBe(0);
-  expect(err).toMatch(/^\d\d:\d\d:\d\d error the stop was not clean error="not done after 0\.1 s"\n$/);
+  expect(err).toMatch(/^\d\d:\d\d:\d\d error the stop was not clean; .+ error="Error: not done after 0\.1 s"\n$/);
 });
 
 test('the log is one line an event, for people and for programs', async () => {
@@ -190,7 +208,25 @@ test('the log is one line an event, for people and for programs', async () => {
   expect(lines[0]).toMatch(
     new RegExp(`^\\d\\d:\\d\\d:\\d\\d warn {2}dial failed again peer=${PEER} n=3 text="two words"\n$`),
   );
-  expect(JSON.parse(lines[1] ?? '')).toEqual({ level: 30, time: expect.any(String), n: 1, msg: 'x' });
+  const { time, ...said } = JSON.parse(lines[1] ?? '');
+  expect(said).toEqual({ level: 'info', n: 1, message: 'x' });
+  expect(new Date(time).toISOString()).toBe(time);
+});
+
+test('a log for people holds nothing that steers a terminal, and of a stack its first line', () => {
+  const lines: string[] = [];
+  const write = async (text: string): Promise<void> => {
+    lines.push(text);
+  };
+  makeLog(write, 'info', false).error({ error: 'Error: why\n    at there' }, 'a \u001b[2J');
+  expect(lines[0]?.slice(9)).toBe('error a \u{fffd}[2J error="Error: why"\n');
+});
+
+test.each(LOG_LEVELS)('at %s the log says what is at least as grave', (level) => {
+  const levels: string[] = [];
+  const log = makeLog(async (line) => void levels.push(JSON.parse(line).level), level, true);
+  for (const each of ['debug', 'info', 'warn', 'error'] as const) log[each]({}, 'x');
+  expect(levels).toEqual(LOG_LEVELS.slice(LOG_LEVELS.indexOf(level), 4));
 });
 
 test('a log that nobody reads does not pile up', () => {

@@ -141,7 +141,7 @@ test('a clean stop hands leadership over before the process ends', async () => {
   for (const { stderr } of others) {
     const events = stderr.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line)] : []));
     const followed = events.findLastIndex((event) => event.leader === leader.id);
-    const left = events.findLastIndex((event) => event.msg === 'disconnected' && event.peer === leader.id);
+    const left = events.findLastIndex((event) => event.message === 'disconnected' && event.peer === leader.id);
     expect(left).toBeGreaterThan(followed);
     expect(events.slice(followed + 1, left).some((event) => 'leader' in event)).toBe(true);
   }

@@ -490,6 +490,9 @@ describe('from start to end', () => {
           addresses: () => [],
           webPlace: async () => ({ token: '', port: null }),
           keepWebPort: async () => {},
+          view: () => {
+            throw new Error('the window measures nothing');
+          },
           wake: () => {
             wakes += 1;
           },

@@ -1,5 +1,6 @@
 import type { GroupStatus, MemberStatus, PeerStatus } from '../../../shared/ipc/contract.ts';
 import { EXIT } from '../../../shared/ipc/errors.ts';
+import { ailmentsOf } from '../../peer/health.ts';
 import { answered, type Invocation, inTime, jsonLine, withPeer } from '../command.ts';
 import { grouped, localTime, printableLine, shortId, shortPeer, table } from '../terminal.ts';
 
@@ -12,13 +13,7 @@ export async function status(invocation: Invocation): Promise<number> {
   });
 }
 
-interface Ailment {
-  readonly group: string;
-  readonly code: string;
-  readonly message: string;
-}
-
-/** For a watchdog: well, or what is the matter. Being agreed on is no ailment, nor is having no log yet. */
+/** For a watchdog: well, or what is the matter. */
 export async function health(invocation: Invocation): Promise<number> {
   const { io, json } = invocation;
   return withPeer(invocation, async (asking) => {
@@ -29,13 +24,6 @@ export async function health(invocation: Invocation): Promise<number> {
     await io.out(json ? jsonLine({ ok, problems }) : page(ok ? ['All is well.'] : lines));
     return ok ? EXIT.done : EXIT.notCommitted;
   });
-}
-
-function ailmentsOf({ groups, broken = [] }: PeerStatus): Ailment[] {
-  const waiting = groups.flatMap(({ group, whyCode, why }) =>
-    whyCode === null || whyCode === 'ON_ITS_WAY' ? [] : [{ group, code: whyCode, message: why ?? whyCode }],
-  );
-  return [...broken, ...waiting];
 }
 
 export async function members(invocation: Invocation): Promise<number> {

@@ -187,7 +187,10 @@ async function expectNoticed(
   await Promise.all([serve(ana), serve(ben)]);
   await ana.write('while Cy is away');
   await serve(cy);
-  await until(() => cy.log.some(({ level, msg }) => level === ERROR && /damaged/.test(msg)), 'words in the log');
+  await until(
+    () => cy.log.some(({ level, message }) => level === ERROR && /damaged/.test(message)),
+    'words in the log',
+  );
   expect(cy.stderr).not.toMatch(/InvariantError|INTERNAL/);
   await expectReader(world);
   if (keepsUnsent) {
@@ -218,7 +221,10 @@ async function expectNothingWrong(damage: (dir: string) => Promise<void>): Promi
   await Promise.all([serve(ana), serve(ben)]);
   await ana.write('while Cy is away');
   await serve(cy);
-  await until(() => cy.log.some(({ level, msg }) => level === ERROR && /damaged/.test(msg)), 'words in the log');
+  await until(
+    () => cy.log.some(({ level, message }) => level === ERROR && /damaged/.test(message)),
+    'words in the log',
+  );
   const hashes = (texts: readonly (string | null)[]): string[] =>
     texts.map((text) =>
       createHash('sha256')
@@ -470,7 +476,7 @@ async function expectUnopenable(damage: (dir: string) => Promise<void>): Promise
   await ana.write('while Cy is away');
   await serve(cy);
   await until(
-    () => cy.log.some(({ level, msg }) => level === ERROR && /damaged|can't be (read|opened)/.test(msg)),
+    () => cy.log.some(({ level, message }) => level === ERROR && /damaged|can't be (read|opened)/.test(message)),
     'words in the log',
   );
   const ran = await cy.run('append', '--group', template.group, 'x');
@@ -516,7 +522,7 @@ describe('a store that can not be opened at all: said in words, the peer goes on
     expect([ran.code, ran.error?.error]).toEqual([1, 'DAMAGED']);
     const refused = await machine.run('append', '--group', group, 'x');
     expect([refused.code, refused.error?.error]).toEqual([1, 'DAMAGED']);
-    expect(machine.log.some(({ level, msg }) => level === ERROR && msg.length > 20)).toBe(true);
+    expect(machine.log.some(({ level, message }) => level === ERROR && message.length > 20)).toBe(true);
   });
 
   test('stray files among the groups are passed over', async () => {

@@ -109,16 +109,18 @@ export function objects(text: string): Record<string, unknown>[] {
 
 /** The error objects among what went to standard error. */
 export const errors = (text: string): Record<string, unknown>[] =>
-  objects(text).filter((line) => typeof line.error === 'string' && typeof line.message === 'string');
+  objects(text).filter(
+    (line) => !('level' in line) && typeof line.error === 'string' && typeof line.message === 'string',
+  );
 
 export interface LogLine {
-  readonly level: number;
-  readonly msg: string;
+  readonly level: string;
+  readonly message: string;
   readonly code?: string;
 }
 
-export const WARN = 40;
-export const ERROR = 50;
+export const WARN = 'warn';
+export const ERROR = 'error';
 
 /** A machine: a data directory, and the process that serves it, if it runs. */
 export class Machine {

@@ -316,7 +316,9 @@ describe("a member's key in the wrong hands: frames with something wrong inside"
       }
     }
     await expectUnharmed(world);
-    expect(ana.log.some(({ level, msg }) => level === WARN && /could not be read|can't be read/.test(msg))).toBe(true);
+    expect(
+      ana.log.some(({ level, message }) => level === WARN && /could not be read|can't be read/.test(message)),
+    ).toBe(true);
   });
 
   test("old frames, frames twice, and the others' own frames sent back to them", async () => {
