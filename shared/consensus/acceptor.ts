@@ -9,6 +9,7 @@ import { PROMISE_PART_BYTES } from './constants.ts';
 import type { Effect } from './io.ts';
 import type { Ledger } from './ledger.ts';
 import type { Accept, AcceptedValue, Behind, Message, Nack, Prepare } from './messages.ts';
+import type { Value } from './value.ts';
 
 /** What the acceptor asks of the other roles. */
 export interface AcceptorSurroundings {
@@ -112,6 +113,8 @@ export class Acceptor {
     }
     if (!isVoter(governing.configuration, self.peer, self.incarnation) || this.#blocked(m.slot)) return;
 
+    // Only forced recovery changes the epoch, and never by a vote.
+    if (!isOfEpoch(m.value, governing)) return;
     const held = this.#ledger.accepted.get(m.slot);
     if (held && sameBallot(held.ballot, m.ballot)) {
       assert(equal(held.value.hash, m.value.hash), 'one value per slot and ballot', {
@@ -165,3 +168,6 @@ export class Acceptor {
     this.#emit({ type: 'sendAfterPersist', to: [to], message });
   }
 }
+
+const isOfEpoch = (value: Value, { configuration: { epoch } }: InForce): boolean =>
+  value.kind !== 'configuration' || value.configuration === null || equal(value.configuration.epoch, epoch);

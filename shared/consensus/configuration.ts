@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts';
+import { equal } from '../base/bytes.ts';
 import { asArray, asBoolean, asBytes, asInteger, type Cbor, FormatError } from '../base/cbor.ts';
 import {
   type Incarnation,
@@ -131,11 +132,18 @@ export class ConfigurationHistory {
 
   /**
    * Takes note of a configuration chosen in `s`, the slot after the prefix. Returns it if it has force: it names the configuration that governs
-   * `s`, and that is the newest with force below `s`.
+   * `s`, and that is the newest with force below `s`. One of another epoch was not chosen by anybody's quorum but put there by forced recovery (R12): it
+   * names the newest, and governs at once, since those who would have to decide the α slots between are gone.
    */
   chosen(s: Slot, configuration: Configuration): InForce | null {
     const governing = this.governing(s);
     assert(this.newest.slot < s, 'configurations are chosen in order', { newest: this.newest.slot, s });
+    if (!equal(configuration.epoch, this.newest.configuration.epoch)) {
+      if (configuration.previous !== this.newest.slot) return null;
+      const recovered: InForce = { slot: s, from: slot(s + 1), configuration };
+      this.#inForce.push(recovered);
+      return recovered;
+    }
     if (configuration.previous !== governing.slot || governing !== this.newest) return null;
     const inForce: InForce = { slot: s, from: slot(s + this.alpha), configuration };
     this.#inForce.push(inForce);

@@ -2,12 +2,7 @@ import { asArray, asBytes, asInteger, decodeCbor, encodeCbor, orNull } from '../
 import { type Slot, slot } from '../base/ids.ts';
 import type { KvOp, KvReader } from '../base/kv.ts';
 import { type Ballot, decodeBallot, encodeBallot } from '../consensus/ballot.ts';
-import {
-  type Configuration,
-  decodeConfiguration,
-  encodeConfiguration,
-  type InForce,
-} from '../consensus/configuration.ts';
+import { decodeConfiguration, encodeConfiguration, type InForce } from '../consensus/configuration.ts';
 import type { LogOp } from '../consensus/io.ts';
 import { decodeValue, type HashPayload, type Value } from '../consensus/value.ts';
 import { numberKey, RECORD_VERSION, unseal } from './records.ts';
@@ -20,7 +15,7 @@ import { numberKey, RECORD_VERSION, unseal } from './records.ts';
  *   m/blocked     the first slot governed by a configuration that this version can't read
  *   l/<slot>      [ballot or null, value]: accepted under that ballot; up to the prefix, the chosen value
  *   d/<slot>      the digest at a chosen slot
- *   c/<slot>      a configuration with force, by the slot where it was chosen
+ *   c/<slot>      [first slot that it governs, configuration]: one with force, by the slot where it was chosen
  *   m/missing     the slots of the prefix whose values are not here
  *   m/area        where the applied state stands: `s/…` or `z/…`
  *   m/staging     a snapshot that is being fetched into the other of the two
@@ -52,7 +47,7 @@ export function logOps(op: LogOp): readonly KvOp[] {
       return ops;
     }
     case 'in-force':
-      return [put(configurationKey(op.inForce.slot), encodeCbor(encodeConfiguration(op.inForce.configuration)))];
+      return [inForceOp(op.inForce)];
     case 'blocked':
       return [put(BLOCKED_KEY, encodeCbor(op.from))];
   }
@@ -94,9 +89,13 @@ export function decodeDigest(record: Uint8Array): Uint8Array {
   return asBytes(record, 32);
 }
 
-export function decodeInForce(at: Slot, alpha: number, record: Uint8Array): InForce {
-  const configuration: Configuration = decodeConfiguration(decodeCbor(record));
-  return { slot: at, from: slot(at + alpha), configuration };
+export function inForceOp({ slot: at, from, configuration }: InForce): KvOp {
+  return put(configurationKey(at), encodeCbor([from, encodeConfiguration(configuration)]));
+}
+
+export function decodeInForce(at: Slot, record: Uint8Array): InForce {
+  const [from, configuration] = asArray(decodeCbor(record), 2);
+  return { slot: at, from: slot(asInteger(from, at + 1)), configuration: decodeConfiguration(configuration) };
 }
 
 /** The disk's sealed records, opened as they are read. @throws RecordError */

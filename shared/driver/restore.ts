@@ -40,7 +40,6 @@ export function restoreLedger(
   kv: KvReader,
   from: {
     readonly genesisDigest: Uint8Array;
-    readonly alpha: number;
     readonly configurations: readonly KvRow[];
     readonly accepted: readonly KvRow[];
     readonly hash: HashPayload;
@@ -50,7 +49,7 @@ export function restoreLedger(
   const promise = kv.get(PROMISE_KEY);
   const blocked = kv.get(BLOCKED_KEY);
   const inForce: InForce[] = from.configurations.map(([key, record]) =>
-    decodeInForce(slot(numberOfKey('c/', key)), from.alpha, openRecord(key, record)),
+    decodeInForce(slot(numberOfKey('c/', key)), openRecord(key, record)),
   );
   const accepted = new Map<Slot, Acceptance>();
   for (const [key, record] of from.accepted) {

@@ -153,7 +153,6 @@ export function* openStore(kv: KvReader): Generator<Ask, OpenedStore, Answer> {
       kept = readKept(opening(kv));
       restored = restoreLedger(opening(kv), {
         genesisDigest: start,
-        alpha: genesis.alpha,
         configurations: yield* scanAll(configurationsRange),
         accepted: yield* scanAll(acceptedRange(storedPrefix(opening(kv), start).prefix)),
         hash: batchHash,

@@ -3,13 +3,12 @@ import { asArray, asBytes, decodeCbor, encodeCbor, FormatError } from '../base/c
 import { ZERO_HASH } from '../base/hash.ts';
 import { type PeerId, type Slot, slot } from '../base/ids.ts';
 import type { KvOp } from '../base/kv.ts';
-import { encodeConfiguration } from '../consensus/configuration.ts';
 import { appliedPlace, recordHash, STATE_PREFIX, StateSum } from '../document/index.ts';
 import {
   AREA_KEY,
   BLOCKED_KEY,
-  configurationKey,
   digestKey,
+  inForceOp,
   logKey,
   MISSING_KEY,
   PREFIX_KEY,
@@ -250,13 +249,7 @@ export function installOps(from: InstallFrom): readonly KvOp[] {
       value: from.missing.with({ from: slot(prefix + 1), to: header.slot }).encode(),
     },
     ...from.accepted.filter((at) => at <= header.slot).map((at): KvOp => ({ type: 'del', key: logKey(at) })),
-    ...header.configurations.map(
-      ({ slot: at, configuration }): KvOp => ({
-        type: 'put',
-        key: configurationKey(at),
-        value: encodeCbor(encodeConfiguration(configuration)),
-      }),
-    ),
+    ...header.configurations.map(inForceOp),
   );
   if (header.blockedFrom !== null) ops.push({ type: 'put', key: BLOCKED_KEY, value: encodeCbor(header.blockedFrom) });
   return ops;

@@ -7,14 +7,7 @@ import { BLOCKED_KEY, decodeBlocked, decodeDigest, decodeInForce, digestKey, ope
 import { numberOfKey } from '../driver/records.ts';
 import { configurationsRange } from '../driver/restore.ts';
 import type { KvRange, KvRow, KvSnapshot } from '../driver/store.ts';
-import type {
-  NamedConfiguration,
-  SnapshotAsk,
-  SnapshotCursor,
-  SnapshotHeader,
-  SnapshotPart,
-  StateRow,
-} from '../wire/snapshot-messages.ts';
+import type { SnapshotAsk, SnapshotCursor, SnapshotHeader, SnapshotPart, StateRow } from '../wire/snapshot-messages.ts';
 import { type Area, named, placed } from './area.ts';
 import { FIRST_CURSOR, nextRange, rangeAfter } from './snapshot-order.ts';
 
@@ -142,7 +135,7 @@ export class SnapshotServer {
                 slot: at,
                 digest: decodeDigest(digest),
                 state: stateHash,
-                configurations: governingFrom(at, rows, alpha),
+                configurations: governingFrom(at, rows),
                 blockedFrom: blockedFrom !== null && blockedFrom <= at + alpha ? blockedFrom : null,
                 positions: metaPlace.codec.decode(meta).positions,
               };
@@ -209,13 +202,11 @@ function chain<T, R>(value: MaybeLater<T>, then: (value: T) => MaybeLater<R>): M
 }
 
 /** What governs the slot after `at`, unless it is the genesis', and what was chosen up to `at` to govern later. */
-function governingFrom(at: Slot, rows: readonly KvRow[], alpha: number): readonly NamedConfiguration[] {
+function governingFrom(at: Slot, rows: readonly KvRow[]): readonly InForce[] {
   const known = rows.flatMap(([key, record]): InForce[] => {
     const named = slot(numberOfKey('c/', key));
-    return named <= at ? [decodeInForce(named, alpha, openRecord(key, record))] : [];
+    return named <= at ? [decodeInForce(named, openRecord(key, record))] : [];
   });
   const governing = known.findLastIndex(({ from }) => from <= at + 1);
-  return known
-    .slice(Math.max(0, governing))
-    .map(({ slot: chosenIn, configuration }) => ({ slot: chosenIn, configuration }));
+  return known.slice(Math.max(0, governing));
 }

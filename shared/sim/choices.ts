@@ -199,7 +199,8 @@ export class Choices {
   tookForce(at: number, record: Uint8Array, who: string): void {
     const known = this.#inForce.find((c) => c.slot === at);
     check(
-      known !== undefined && toHex(encodeCbor(encodeConfiguration(known.configuration))) === toHex(record),
+      known !== undefined &&
+        toHex(encodeCbor([known.from, encodeConfiguration(known.configuration)])) === toHex(record),
       () => `${who} has a configuration of slot ${at} in force that has none`,
     );
   }

@@ -11,13 +11,7 @@ import {
   orNull,
 } from '../base/cbor.ts';
 import { type Slot, slot } from '../base/ids.ts';
-import { type Configuration, decodeConfiguration, encodeConfiguration } from '../consensus/configuration.ts';
-
-/** A configuration with force, named by the slot where it was chosen. */
-export interface NamedConfiguration {
-  readonly slot: Slot;
-  readonly configuration: Configuration;
-}
+import { decodeConfiguration, encodeConfiguration, type InForce } from '../consensus/configuration.ts';
 
 /** What a snapshot stands for, beside its rows: everything that a store needs in order to go on from `slot`. */
 export interface SnapshotHeader {
@@ -27,7 +21,7 @@ export interface SnapshotHeader {
   /** The applied state's hash after `slot`, 32 bytes; the rows add up to it. */
   readonly state: Uint8Array;
   /** What governs the slot after it, and what is pending; empty where that is the genesis' own. In order. */
-  readonly configurations: readonly NamedConfiguration[];
+  readonly configurations: readonly InForce[];
   /** The first slot governed by a configuration that the sender could not read, or null. */
   readonly blockedFrom: Slot | null;
   /** Entries in it, for progress and for the order of the rows. */
@@ -105,7 +99,7 @@ export function encodeHeader(h: SnapshotHeader): Cbor {
     h.slot,
     h.digest,
     h.state,
-    h.configurations.map((c) => [c.slot, encodeConfiguration(c.configuration)]),
+    h.configurations.map((c) => [c.slot, c.from, encodeConfiguration(c.configuration)]),
     h.blockedFrom,
     h.positions,
   ];
@@ -119,8 +113,13 @@ export function decodeHeader(value: Cbor | undefined): SnapshotHeader {
     digest: asBytes(digest, 32),
     state: asBytes(state, 32),
     configurations: list(configurations, CONFIGURATIONS_MAX).map((each) => {
-      const [named, configuration] = asArray(each, 2);
-      return { slot: slot(asInteger(named, 1)), configuration: decodeConfiguration(configuration) };
+      const [named, from, configuration] = asArray(each, 3);
+      const at = asInteger(named, 1);
+      return {
+        slot: slot(at),
+        from: slot(asInteger(from, at + 1)),
+        configuration: decodeConfiguration(configuration),
+      };
     }),
     blockedFrom: orNull(blockedFrom, (each) => slot(asInteger(each, 1))),
     positions: asInteger(positions),
