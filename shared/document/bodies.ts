@@ -21,6 +21,7 @@ import {
   peerFromKey,
 } from '../base/ids.ts';
 import { KIND_MAX, KINDS, kindName } from './kinds.ts';
+import { QUORUM_VOTERS_MAX } from './quorum.ts';
 import { decodeStrictly } from './strict.ts';
 import { KEY_MAX_BYTES, NAME_MAX_BYTES } from './text.ts';
 import { asPinnedRole, asRights, type PinnedRole, type Rights, TIME_MAX_MS } from './types.ts';
@@ -106,6 +107,30 @@ export interface PinRoleBody {
   readonly role: PinnedRole;
 }
 
+/** An invitation that nobody used yet opens nothing any more. */
+export interface RevokeBody {
+  readonly kind: 'revoke';
+  /** The invitation's Ed25519 public key. */
+  readonly key: Uint8Array;
+}
+
+/** How many voters each phase takes, as long as there are so many voters. Both null: majorities, however many there are. */
+export interface QuorumBody {
+  readonly kind: 'quorum';
+  /** The number of voters that the sizes are meant for. */
+  readonly voters: number;
+  readonly phase1: number | null;
+  readonly phase2: number | null;
+}
+
+/** The author's machine goes away for a while, or is back: while it is away, others vote and lead in its place. */
+export interface AwayBody {
+  readonly kind: 'away';
+  readonly isAway: boolean;
+  /** When it means to be back; null where it can't say, and where it is back. Held against a leader's clock, never at apply. */
+  readonly untilMs: number | null;
+}
+
 /** The first command of a new incarnation. Closes the peer's older sessions. */
 export interface OpenSessionBody {
   readonly kind: 'openSession';
@@ -123,7 +148,10 @@ export type SingleBody =
   | ExpelBody
   | RightsBody
   | PinRoleBody
-  | OpenSessionBody;
+  | OpenSessionBody
+  | RevokeBody
+  | QuorumBody
+  | AwayBody;
 
 /** Several bodies, all or nothing, under one seq. Never a bundle or an `openSession` inside. */
 export interface BundleBody {
@@ -199,6 +227,12 @@ function toCbor(body: Body): Cbor {
       return [keyFromPeer(body.peer), body.role];
     case 'openSession':
       return [];
+    case 'revoke':
+      return [body.key];
+    case 'quorum':
+      return [body.voters, body.phase1, body.phase2];
+    case 'away':
+      return [body.isAway, body.untilMs];
   }
 }
 
@@ -295,6 +329,27 @@ function singleFrom(kind: number, value: Cbor | undefined): SingleBody {
     case 'openSession':
       asArray(value, 0);
       return { kind: name };
+    case 'revoke': {
+      const [key] = asArray(value, 1);
+      return { kind: name, key: asBytes(key, 32) };
+    }
+    case 'quorum': {
+      const [voters, phase1, phase2] = asArray(value, 3);
+      if ((phase1 === null) !== (phase2 === null)) throw new FormatError('one quorum size without the other');
+      const size = (each: Cbor | undefined) => orNull(each, (n) => asInteger(n, 1, QUORUM_VOTERS_MAX));
+      return {
+        kind: name,
+        voters: asInteger(voters, 1, QUORUM_VOTERS_MAX),
+        phase1: size(phase1),
+        phase2: size(phase2),
+      };
+    }
+    case 'away': {
+      const [isAway, untilMs] = asArray(value, 2);
+      const away = asBoolean(isAway);
+      if (!away && untilMs !== null) throw new FormatError('back, and until when');
+      return { kind: name, isAway: away, untilMs: orNull(untilMs, (ms) => asInteger(ms, 0, TIME_MAX_MS)) };
+    }
     default:
       throw new UnknownKindError(kind);
   }

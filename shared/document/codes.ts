@@ -39,6 +39,8 @@ export const REFUSALS = {
   MALFORMED: 20,
   /** Written in a format version that the group has not agreed on. */
   LEVEL_NOT_AGREED: 21,
+  /** Quorums of these sizes could miss each other, or leave what is agreed on one disk. */
+  QUORUM_UNSAFE: 22,
 } as const;
 
 export type RefusalCode = keyof typeof REFUSALS;

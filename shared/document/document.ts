@@ -120,6 +120,7 @@ export function genesisOps(bytes: Uint8Array): KvOp[] {
     positions: 0,
     judged: 0,
     keepers: 0,
+    quorum: null,
   });
   const { founder, incarnation } = genesis;
   admitMember(state, founder, { name: '', rights: 'keeper', pinned: null, incarnation, slot: slotOf(0) });

@@ -19,9 +19,11 @@ export * from './genesis.ts';
 export * from './invitation.ts';
 export { type Change, isRefused, type Outcome, type Refused, type Took, type Verdict } from './judging.ts';
 export { KINDS, type KindName, kindName, LEVEL, RESERVED } from './kinds.ts';
+export { areSafe, type QuorumSizes } from './quorum.ts';
 export * from './reader.ts';
 export {
   type AppliedRecord,
+  type Away,
   appliedPlace,
   type ClockMark,
   type EntryRecord,

@@ -2,7 +2,20 @@ import type { Body, SingleBody } from './bodies.ts';
 import { create, edit, remove, restore } from './entries.ts';
 import { isRefused, type Judging, type Refused, refuse, type Took, type Verdict } from './judging.ts';
 import type { KindName } from './kinds.ts';
-import { admit, changeRights, expel, invite, memberOf, openSession, pinRole, profile, rename } from './membership.ts';
+import {
+  admit,
+  changeRights,
+  expel,
+  invite,
+  memberOf,
+  openSession,
+  pinRole,
+  profile,
+  rename,
+  revoke,
+  setAway,
+  setQuorum,
+} from './membership.ts';
 import type { Rights } from './types.ts';
 
 /** What a member needs at least to send a command of this kind. */
@@ -19,6 +32,9 @@ const NEEDS: Readonly<Record<Exclude<KindName, 'bundle'>, Rights>> = {
   rights: 'keeper',
   pinRole: 'keeper',
   openSession: 'reader',
+  revoke: 'keeper',
+  quorum: 'keeper',
+  away: 'reader',
 };
 
 const STRENGTH: Readonly<Record<Rights, number>> = { reader: 0, writer: 1, keeper: 2 };
@@ -79,5 +95,11 @@ function judgeOne(judging: Judging, body: SingleBody): Took | Refused {
       return pinRole(judging, body);
     case 'openSession':
       return openSession(judging);
+    case 'revoke':
+      return revoke(judging, body);
+    case 'quorum':
+      return setQuorum(judging, body);
+    case 'away':
+      return setAway(judging, body);
   }
 }

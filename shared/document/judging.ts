@@ -47,6 +47,7 @@ export type Change =
   | { readonly type: 'title'; readonly title: string }
   | { readonly type: 'member'; readonly what: 'admitted' | 'changed' | 'expelled'; readonly peer: PeerId }
   | { readonly type: 'invitation'; readonly key: Uint8Array }
+  | { readonly type: 'quorum' }
   | { readonly type: 'session'; readonly peer: PeerId; readonly incarnation: Incarnation };
 
 /** Everything that one body is judged by: the log's own fields and the state before it. Nothing else. */

@@ -17,6 +17,9 @@ export const KINDS = {
   rights: 11,
   pinRole: 12,
   openSession: 13,
+  revoke: 19,
+  quorum: 20,
+  away: 21,
 } as const;
 
 export const RESERVED = {
@@ -26,7 +29,6 @@ export const RESERVED = {
   label: 16,
   check: 17,
   raiseLevel: 18,
-  revoke: 19,
 } as const;
 
 export type KindName = keyof typeof KINDS;

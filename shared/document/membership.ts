@@ -1,10 +1,22 @@
 import { equal } from '../base/bytes.ts';
 import { ZERO_HASH } from '../base/hash.ts';
 import { type Incarnation, keyFromPeer, type PeerId, type Slot, seq } from '../base/ids.ts';
-import type { AdmitBody, ExpelBody, InviteBody, PinRoleBody, ProfileBody, RenameBody, RightsBody } from './bodies.ts';
+import type {
+  AdmitBody,
+  AwayBody,
+  ExpelBody,
+  InviteBody,
+  PinRoleBody,
+  ProfileBody,
+  QuorumBody,
+  RenameBody,
+  RevokeBody,
+  RightsBody,
+} from './bodies.ts';
 import { admissionSignature } from './invitation.ts';
 import { type Judging, NO_ENTRY, type Refused, refuse, type Took } from './judging.ts';
 import type { Overlay } from './overlay.ts';
+import { areSafe, type QuorumSizes } from './quorum.ts';
 import {
   type InvitationRecord,
   invitationPlace,
@@ -53,6 +65,21 @@ export function invite(judging: Judging, body: InviteBody): Took | Refused {
   state.put(invitationsPlace, [...openInvitations(state), body.key]);
   judging.changes.push({ type: 'invitation', key: body.key });
   return NO_ENTRY;
+}
+
+/** Only one that is open: who came in by it stays, and what never was can't be closed. */
+export function revoke(judging: Judging, body: RevokeBody): Took | Refused {
+  const invitation = judging.state.get(invitationPlace(body.key));
+  if (!invitation || invitation.revoked) return refuse('INVITATION_UNKNOWN', 'no such invitation is open');
+  if (invitation.usedBy !== null) return refuse('INVITATION_USED', `by ${invitation.usedBy}`);
+  close(judging, body.key, invitation);
+  return NO_ENTRY;
+}
+
+function close({ state, changes }: Judging, key: Uint8Array, invitation: InvitationRecord): void {
+  state.put(invitationPlace(key), { ...invitation, revoked: true });
+  dropOpenInvitation(state, key);
+  changes.push({ type: 'invitation', key });
 }
 
 /** The first joiner that comes with an invitation wins it; the same joiner's repeat changes nothing. */
@@ -118,7 +145,7 @@ export function admitMember(state: Overlay, peer: PeerId, member: NewMember): vo
   if (!state.get(memberPlace(peer))) {
     state.put(membersPlace, [...(state.get(membersPlace) ?? []), keyFromPeer(peer)]);
   }
-  state.put(memberPlace(peer), { ...fields, sinceSlot, expelledSlot: null, expelledAt: 0 });
+  state.put(memberPlace(peer), { ...fields, sinceSlot, expelledSlot: null, expelledAt: 0, away: null });
   if (!state.get(sessionPlace(peer, member.incarnation))) {
     state.put(sessionPlace(peer, member.incarnation), NEW_SESSION);
   }
@@ -145,10 +172,7 @@ function revokeInvitationsBy(judging: Judging, peer: PeerId): void {
   const { state } = judging;
   for (const key of openInvitations(state)) {
     const invitation = state.must(invitationPlace(key));
-    if (invitation.by !== peer) continue;
-    state.put(invitationPlace(key), { ...invitation, revoked: true });
-    dropOpenInvitation(state, key);
-    judging.changes.push({ type: 'invitation', key });
+    if (invitation.by === peer) close(judging, key, invitation);
   }
 }
 
@@ -166,6 +190,21 @@ export function pinRole(judging: Judging, body: PinRoleBody): Took | Refused {
   const member = memberOf(judging.state, body.peer);
   if (!member) return refuse('NO_SUCH_MEMBER', body.peer);
   changeMember(judging, body.peer, { ...member, pinned: body.role });
+  return NO_ENTRY;
+}
+
+/** The leader brings the configuration in line as soon as it has just that number of voters. */
+export function setQuorum(judging: Judging, body: QuorumBody): Took | Refused {
+  const { voters, phase1, phase2 } = body;
+  const quorum: QuorumSizes | null = phase1 === null || phase2 === null ? null : { voters, phase1, phase2 };
+  if (quorum !== null && !areSafe(quorum)) return refuse('QUORUM_UNSAFE', `${phase1} and ${phase2} of ${voters}`);
+  judging.state.put(metaPlace, { ...metaOf(judging.state), quorum });
+  judging.changes.push({ type: 'quorum' });
+  return NO_ENTRY;
+}
+
+export function setAway(judging: Judging, { isAway, untilMs }: AwayBody): Took {
+  changeMember(judging, judging.run.peer, { ...judging.author, away: isAway ? { untilMs } : null });
   return NO_ENTRY;
 }
 

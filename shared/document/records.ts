@@ -33,6 +33,7 @@ import {
 import { TAG_BYTES } from './bodies.ts';
 import { REFUSALS, type RefusalCode, refusalOf } from './codes.ts';
 import { KIND_MAX, KINDS, type KindName, kindName } from './kinds.ts';
+import type { QuorumSizes } from './quorum.ts';
 import { asPinnedRole, asRights, OFFSET_MAX_MINUTES, type PinnedRole, type Rights, TIME_MAX_MS } from './types.ts';
 
 /**
@@ -121,6 +122,13 @@ export interface MemberRecord {
   readonly expelledSlot: Slot | null;
   /** Commands judged in the group before it was expelled; an invitation must be younger. 0 for a member. */
   readonly expelledAt: number;
+  /** What it said of going away; null once it said that it is back. */
+  readonly away: Away | null;
+}
+
+export interface Away {
+  /** Null where it did not say until when. */
+  readonly untilMs: number | null;
 }
 
 export interface InvitationRecord {
@@ -132,7 +140,7 @@ export interface InvitationRecord {
   /** Commands judged in the group before it was made. */
   readonly madeAt: number;
   readonly usedBy: PeerId | null;
-  /** Its maker was expelled before anybody used it. */
+  /** A keeper took it back, or its maker was expelled, before anybody used it. */
   readonly revoked: boolean;
 }
 
@@ -146,6 +154,8 @@ export interface MetaRecord {
   /** Commands judged, taken or refused: a clock that only the log moves. */
   readonly judged: number;
   readonly keepers: number;
+  /** Null: majorities. */
+  readonly quorum: QuorumSizes | null;
 }
 
 /** When slots were placed, thinned out: enough to tell a clock that is off, bounded for ever. */
@@ -290,9 +300,18 @@ const sessionCodec = remembering(
 
 const memberCodec = remembering(
   codec<MemberRecord>(
-    (r) => [r.name, r.rights, r.pinned, incarnationBytes(r.incarnation), r.sinceSlot, r.expelledSlot, r.expelledAt],
+    (r) => [
+      r.name,
+      r.rights,
+      r.pinned,
+      incarnationBytes(r.incarnation),
+      r.sinceSlot,
+      r.expelledSlot,
+      r.expelledAt,
+      r.away === null ? null : [r.away.untilMs],
+    ],
     (fields) => {
-      const [name, rights, pinned, incarnation, sinceSlot, expelledSlot, expelledAt] = asArray(fields, 7);
+      const [name, rights, pinned, incarnation, sinceSlot, expelledSlot, expelledAt, away] = asArray(fields, 8);
       return {
         name: asText(name),
         rights: asRights(rights),
@@ -301,10 +320,16 @@ const memberCodec = remembering(
         sinceSlot: asSlot(sinceSlot),
         expelledSlot: orNull(expelledSlot, asSlot),
         expelledAt: asInteger(expelledAt),
+        away: orNull(away, asAway),
       };
     },
   ),
 );
+
+function asAway(value: Cbor | undefined): Away {
+  const [untilMs] = asArray(value, 1);
+  return { untilMs: orNull(untilMs, (ms) => asInteger(ms, 0, TIME_MAX_MS)) };
+}
 
 const invitationCodec = codec<InvitationRecord>(
   (r) => [
@@ -344,9 +369,18 @@ const keysCodec = remembering(
 
 const metaCodec = remembering(
   codec<MetaRecord>(
-    (r) => [r.group, r.alpha, r.level, r.title, r.positions, r.judged, r.keepers],
+    (r) => [
+      r.group,
+      r.alpha,
+      r.level,
+      r.title,
+      r.positions,
+      r.judged,
+      r.keepers,
+      r.quorum === null ? null : [r.quorum.voters, r.quorum.phase1, r.quorum.phase2],
+    ],
     (fields) => {
-      const [group, alpha, level, title, positions, judged, keepers] = asArray(fields, 7);
+      const [group, alpha, level, title, positions, judged, keepers, quorum] = asArray(fields, 8);
       return {
         group: parseGroupId(asText(group, 26)),
         alpha: asInteger(alpha, 1),
@@ -355,10 +389,16 @@ const metaCodec = remembering(
         positions: asInteger(positions),
         judged: asInteger(judged),
         keepers: asInteger(keepers),
+        quorum: orNull(quorum, asQuorumSizes),
       };
     },
   ),
 );
+
+function asQuorumSizes(value: Cbor | undefined): QuorumSizes {
+  const [voters, phase1, phase2] = asArray(value, 3);
+  return { voters: asInteger(voters, 1), phase1: asInteger(phase1, 1), phase2: asInteger(phase2, 1) };
+}
 
 const clockCodec = remembering(
   codec<ClockRecord>(

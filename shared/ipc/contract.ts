@@ -1,4 +1,18 @@
 import type { WhyCode } from './errors.ts';
+import type {
+  AwayParams,
+  AwayStatus,
+  LeaveParams,
+  OpenInvitation,
+  Profile,
+  ProfileParams,
+  QuorumParams,
+  QuorumStatus,
+  RenameParams,
+  RevokeParams,
+} from './governing.ts';
+
+export type * from './governing.ts';
 
 /**
  * What a running peer does for its clients: a command line today, a window later. Everything here is plain JSON, and the
@@ -240,6 +254,26 @@ export interface MemberStatus {
   readonly chosen: number | null;
   readonly rttMs: number | null;
   readonly lastSeen: string | null;
+  /** There while it said that it is away: until when, if it said so. */
+  readonly away?: { readonly until: string | null };
+}
+
+/** Who decides, and who will. The leader's view counts; another peer's may be a little older. */
+export interface VotingStatus {
+  /** There are members whose role nobody gave by hand: they are given votes as the group needs them. */
+  readonly policy: boolean;
+  /** One or two sentences: what the present number survives, and what one more would add. */
+  readonly summary: string;
+  readonly next: NextVoters | null;
+}
+
+export interface NextVoters {
+  /** All who will vote. */
+  readonly voters: readonly string[];
+  /** One sentence: what changes, and why. */
+  readonly why: string;
+  /** Null where it is on its way. */
+  readonly waitsFor: string | null;
 }
 
 export interface GroupStatus {
@@ -266,6 +300,7 @@ export interface GroupStatus {
     readonly voters: number;
     readonly reachable: number;
   };
+  readonly voting: VotingStatus;
   readonly members: readonly MemberStatus[];
 }
 
@@ -421,6 +456,15 @@ export interface PeerService {
   promote(params: MemberParams, signal: AbortSignal): Promise<MemberRole>;
   demote(params: MemberParams, signal: AbortSignal): Promise<MemberRole>;
   expel(params: MemberParams, signal: AbortSignal): Promise<MemberRole>;
+
+  lead(params: MemberParams, signal: AbortSignal): Promise<MemberRole>;
+  quorum(params: QuorumParams, signal: AbortSignal): Promise<QuorumStatus>;
+  away(params: AwayParams, signal: AbortSignal): Promise<AwayStatus>;
+  leave(params: LeaveParams, signal: AbortSignal): Promise<MemberRole>;
+  invites(params: InGroup, signal: AbortSignal): Promise<readonly OpenInvitation[]>;
+  revoke(params: RevokeParams, signal: AbortSignal): Promise<OpenInvitation>;
+  rename(params: RenameParams, signal: AbortSignal): Promise<GroupName>;
+  profile(params: ProfileParams, signal: AbortSignal): Promise<Profile>;
 }
 
 export type Method = keyof PeerService;

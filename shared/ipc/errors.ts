@@ -65,6 +65,8 @@ export const refusalCodes = [
   'REFUSED_MALFORMED',
   /** In a format that the group has not agreed on. */
   'REFUSED_LEVEL_NOT_AGREED',
+  /** Quorums of these sizes could miss each other. */
+  'REFUSED_QUORUM_UNSAFE',
 ] as const;
 
 export const whyCodes = [...waitingCodes, ...refusalCodes] as const;
@@ -193,6 +195,14 @@ const failureExits = {
   MEMBER_AMBIGUOUS: EXIT.failed,
   /** It would leave the group without a voter. */
   LAST_VOTER: EXIT.failed,
+  /** Without this machine the others could not agree now. */
+  QUORUM_NEEDED: EXIT.failed,
+  /** Quorums of these sizes could miss each other. */
+  QUORUM_UNSAFE: EXIT.failed,
+  /** That machine can't lead as it is. */
+  CANNOT_LEAD: EXIT.failed,
+  INVITATION_NOT_FOUND: EXIT.failed,
+  INVITATION_AMBIGUOUS: EXIT.failed,
   /** An entry needs at least one character. */
   TEXT_EMPTY: EXIT.failed,
   /** More than an entry, a name or a title may hold. */

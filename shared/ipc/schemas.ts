@@ -2,6 +2,8 @@ import * as v from 'valibot';
 import {
   type Appended,
   type AppendParams,
+  type AwayParams,
+  type AwayStatus,
   type Barrier,
   type BarrierParams,
   type CreateParams,
@@ -17,16 +19,24 @@ import {
   type JoinEvent,
   type JoinParams,
   joinSteps,
+  type LeaveParams,
   type LogLine,
   type LogParams,
   type MemberParams,
   type MemberRole,
   type MemberStatus,
   type Method,
+  type OpenInvitation,
   type PeerStatus,
+  type Profile,
+  type ProfileParams,
+  type QuorumParams,
+  type QuorumStatus,
   type RemoveParams,
+  type RenameParams,
   type RestoreParams,
   type Revision,
+  type RevokeParams,
   type SaveDraftParams,
   type WatchEvent,
   type WatchParams,
@@ -144,6 +154,30 @@ const ofDraft = { ...inGroup, ...ofWindow, about: part };
 const draftParams: Schema<DraftParams> = v.strictObject(ofDraft);
 const saveDraftParams: Schema<SaveDraftParams> = v.strictObject({ ...ofDraft, text: longText });
 const memberParams: Schema<MemberParams> = v.strictObject({ ...inGroup, ...withTimeout, peer: named });
+const quorumParams: Schema<QuorumParams> = v.pipe(
+  v.strictObject({
+    ...inGroup,
+    ...withTimeout,
+    phase1: v.exactOptional(number),
+    phase2: v.exactOptional(number),
+    majorities: v.exactOptional(v.boolean()),
+  }),
+  v.check(({ phase1, phase2 }) => (phase1 === undefined) === (phase2 === undefined), 'phase1 and phase2 go together'),
+  v.check(
+    ({ phase1, majorities }) => phase1 === undefined || majorities !== true,
+    'majorities and sizes exclude each other',
+  ),
+);
+/** Up to the end of the year 9999, as in every command. */
+const time = v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(253_402_300_799_999));
+const awayParams: Schema<AwayParams> = v.pipe(
+  v.strictObject({ ...inGroup, ...withTimeout, away: v.boolean(), untilMs: v.nullable(time) }),
+  v.check(({ away, untilMs }) => away || untilMs === null, 'who is back is not away until then'),
+);
+const leaveParams: Schema<LeaveParams> = v.strictObject({ ...inGroup, ...withTimeout });
+const revokeParams: Schema<RevokeParams> = v.strictObject({ ...inGroup, ...withTimeout, key: named });
+const renameParams: Schema<RenameParams> = v.strictObject({ ...inGroup, ...withTimeout, title });
+const profileParams: Schema<ProfileParams> = v.strictObject({ ...withTimeout, name: v.exactOptional(personName) });
 
 // Answers
 
@@ -222,6 +256,12 @@ const member = v.object({
   chosen: v.nullable(count),
   rttMs: v.nullable(v.pipe(v.number(), v.finite(), v.minValue(0))),
   lastSeen: v.nullable(v.string()),
+  away: v.exactOptional(v.object({ until: v.nullable(v.string()) })),
+});
+const voting = v.object({
+  policy: v.boolean(),
+  summary: v.string(),
+  next: v.nullable(v.object({ voters: v.array(v.string()), why: v.string(), waitsFor: v.nullable(v.string()) })),
 });
 const members: Schema<readonly MemberStatus[]> = v.array(member);
 const status: Schema<PeerStatus> = v.object({
@@ -245,6 +285,7 @@ const status: Schema<PeerStatus> = v.object({
       why: v.nullable(v.string()),
       whyCode: v.nullable(whyCode),
       quorum: v.object({ phase1: count, phase2: count, voters: count, reachable: count }),
+      voting,
       members: v.array(member),
     }),
   ),
@@ -278,6 +319,28 @@ const watchEvent: Schema<WatchEvent> = v.variant('kind', [
 ]);
 const draft: Schema<Draft> = v.object({ text: v.string() });
 const done: Schema<Record<string, never>> = v.object({});
+const quorumStatus: Schema<QuorumStatus> = v.object({
+  voters: count,
+  phase1: count,
+  phase2: count,
+  survives: v.object({ writing: count, electing: count }),
+  pinned: v.boolean(),
+});
+const awayStatus: Schema<AwayStatus> = v.object({
+  peer: v.string(),
+  away: v.boolean(),
+  until: v.nullable(v.string()),
+});
+const openInvitation: Schema<OpenInvitation> = v.object({
+  key: v.string(),
+  rights,
+  role: v.nullable(role),
+  by: v.string(),
+  name: v.string(),
+  expires: v.nullable(v.string()),
+  expired: v.boolean(),
+});
+const profile: Schema<Profile> = v.object({ peer: v.string(), name: v.string() });
 const memberRole: Schema<MemberRole> = v.object({ peer: v.string(), role: v.nullable(role) });
 
 /** How a method is called and what comes back: once, or as a stream of items. */
@@ -311,6 +374,14 @@ export const methods: Readonly<Record<Method, MethodSchema>> = {
   promote: call(memberParams, memberRole),
   demote: call(memberParams, memberRole),
   expel: call(memberParams, memberRole),
+  lead: call(memberParams, memberRole),
+  quorum: call(quorumParams, quorumStatus),
+  away: call(awayParams, awayStatus),
+  leave: call(leaveParams, memberRole),
+  invites: call(groupParams, v.array(openInvitation)),
+  revoke: call(revokeParams, openInvitation),
+  rename: call(renameParams, groupName),
+  profile: call(profileParams, profile),
 };
 
 export function isMethod(name: string): name is Method {

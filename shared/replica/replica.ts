@@ -5,7 +5,7 @@ import { type GroupId, type Incarnation, type PeerId, type Slot, slot } from '..
 import type { KvOp, KvReader } from '../base/kv.ts';
 import type { Ballot } from '../consensus/ballot.ts';
 import { decodeMessage, encodeMessage } from '../consensus/codec.ts';
-import { type Configuration, majorities } from '../consensus/configuration.ts';
+import type { Configuration } from '../consensus/configuration.ts';
 import { Core, type CoreView } from '../consensus/core.ts';
 import type { Heartbeat, Message } from '../consensus/messages.ts';
 import { commandsValue, type Value } from '../consensus/value.ts';
@@ -52,8 +52,9 @@ import { runsIn, Verdicts, type VerifyAll } from './ingress.ts';
 import { KEEPING_LIMITS, Keeping, type KeepingLimits } from './keeping.ts';
 import { Offers } from './offers.ts';
 import { genesisDigest, type OpenedStore } from './opening.ts';
+import { POLICY_TIMES, type PolicyTimes } from './policy.ts';
 import { States } from './states.ts';
-import { sameVoters, wantedVoters } from './voters.ts';
+import { Steering, type Voting } from './steering.ts';
 
 function encodeBody(m: GroupMessage): Uint8Array {
   switch (m.layer) {
@@ -118,6 +119,15 @@ export interface ReplicaEvents {
   onNews?(): void;
 }
 
+export interface ReplicaSettings {
+  /** A machine that is meant to stay on: preferred as a voter, and to lead. */
+  readonly staysOn?: boolean;
+  /** How patient the policy about voters is; production's times without it. */
+  readonly policy?: PolicyTimes;
+  /** How much it keeps of the log, and when it takes a snapshot. */
+  readonly limits?: KeepingLimits;
+}
+
 /**
  * With two values on their way a further one waits until it is worth a round of signing, syncing and sending: small ones would cost a busy
  * leader more than they bring. Values, commands, bytes.
@@ -126,6 +136,8 @@ const BUSY_VALUES = 2;
 const WORTH_COMMANDS = 128;
 const WORTH_BYTES = 64 * 1024;
 
+/** 200 ms, in ticks. */
+const STEER_TICKS = 4;
 /** 10 s, in ticks. */
 const FAREWELL_TICKS = 200;
 const WRITE_REFUSED_DAMAGED: Refused = { refused: 'SESSION_CLOSED', detail: 'this store is damaged' };
@@ -182,15 +194,18 @@ export class Replica implements Application {
   #applies: boolean;
   readonly #barriers: Barriers;
   readonly #staysOn: boolean;
+  readonly #steering: Steering;
+  /** This peer's clock, as of the last turn. */
+  #nowMs = 0;
 
-  constructor(init: {
-    readonly self: PeerId;
-    readonly store: OpenedStore;
-    readonly ports: ReplicaPorts;
-    readonly events?: ReplicaEvents;
-    readonly staysOn?: boolean;
-    readonly limits?: KeepingLimits;
-  }) {
+  constructor(
+    init: ReplicaSettings & {
+      readonly self: PeerId;
+      readonly store: OpenedStore;
+      readonly ports: ReplicaPorts;
+      readonly events?: ReplicaEvents;
+    },
+  ) {
     const { store, ports } = init;
     this.group = store.group;
     this.self = init.self;
@@ -224,6 +239,15 @@ export class Replica implements Application {
       restored: store.restored,
       votes: this.isSound,
       random: ports.random,
+    });
+    this.#steering = new Steering({
+      self: init.self,
+      staysOn: this.#staysOn,
+      isSound: this.isSound,
+      alpha: store.genesis.alpha,
+      times: init.policy ?? POLICY_TIMES,
+      core: this.#core,
+      reader: this.reader,
     });
     this.#driver = new Driver({
       core: this.#core,
@@ -437,8 +461,23 @@ export class Replica implements Application {
     return this.#driver.isFlushed;
   }
 
+  /** To `to`, or to whoever is best: a machine that stays on, if there is one. Without effect unless this peer leads. */
   handOver(to: PeerId | null): void {
-    this.#driver.enqueue({ type: 'hand-over', to });
+    const best = to ?? this.#steering.successor();
+    this.#driver.enqueue({ type: 'hand-over', to: best });
+    // Should it be unable after all, somebody else is better than nobody.
+    if (to === null && best !== null) this.#driver.enqueue({ type: 'hand-over', to: null });
+  }
+
+  /** Has the leader, wherever it is, hand leadership to `to`. May come to nothing: ask again. */
+  askToLead(to: PeerId): void {
+    if (this.#leader === this.self) this.handOver(to);
+    else if (this.#leader !== null) this.say(this.#leader, { type: 'lead', to });
+  }
+
+  /** Who will vote next, and what that waits for. */
+  voting(): Voting {
+    return this.#steering.voting();
   }
 
   // --- in
@@ -452,7 +491,7 @@ export class Replica implements Application {
     this.#updateNote();
     this.#letGo();
     this.#keeping.tick();
-    this.#steerVoters();
+    this.#steer();
   }
 
   connection(peer: PeerId, connected: boolean): void {
@@ -518,6 +557,7 @@ export class Replica implements Application {
 
   #onSession(from: PeerId, m: SessionMessage): void | Promise<void> {
     if (m.type === 'hello') return this.#events.onHello?.(from, m);
+    if (m.type === 'lead') return this.#onLeadAsked(from, m.to);
     const runs = m.runs.map(decodeRun).filter((run) => run.group === this.group);
     return this.#verdicts.ensure(runs, () => {
       if (this.#leader !== this.self) return;
@@ -529,6 +569,15 @@ export class Replica implements Application {
       }
       this.#hasNews = true;
     });
+  }
+
+  /** Who leads is a keeper's to say, as who votes. */
+  #onLeadAsked(from: PeerId, to: PeerId): void {
+    const keeper = this.reader.member(from);
+    if (keeper?.expelledSlot !== null || keeper.rights !== 'keeper') {
+      return this.#problem('NOT_KEEPER', `${from} asked for another leader, and is no keeper`);
+    }
+    if (to !== this.self) this.handOver(to);
   }
 
   /** Something came in that is no input of the core: the next turn has to look at it. */
@@ -549,6 +598,7 @@ export class Replica implements Application {
   }
 
   begin(nowMs: number): ReplicaTurn {
+    this.#nowMs = nowMs;
     const turn = this.#driver.begin(nowMs);
     return { send: this.#outgoingOf(turn.send), write: turn.write };
   }
@@ -810,19 +860,11 @@ export class Replica implements Application {
     this.#problem('STATE_MISMATCH', `the state after slot ${applied} differs from ${from}'s`);
   }
 
-  /** The leader brings the configuration in line with the members' pinned roles, one change at a time. */
-  #steerVoters(): void {
-    if (this.#leader !== this.self || this.#ticks % 4 !== 0 || this.#paused !== null) return;
-    const now = this.#core.configuration;
-    const isReady = (peer: PeerId): boolean => {
-      const beat = this.#core.beatOf(peer);
-      return (
-        beat?.votes === true && beat.hears.includes(this.self) && beat.prefix + this.#store.genesis.alpha >= this.prefix
-      );
-    };
-    const voters = wantedVoters(now, this.reader.members(), isReady);
-    if (sameVoters(now.voters, voters)) return;
-    this.#driver.enqueue({ type: 'reconfigure', voters, ...majorities(voters.length) });
+  /** Voters and leadership are looked after a few times a second. */
+  #steer(): void {
+    if (this.#ticks % STEER_TICKS !== 0) return;
+    const inputs = this.#steering.tick(this.#ticks, this.#nowMs, this.#members);
+    if (this.#paused === null) for (const input of inputs) this.#driver.enqueue(input);
   }
 
   #problem(code: string, message: string): void {

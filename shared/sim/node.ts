@@ -7,9 +7,8 @@ import type { TurnWrite } from '../driver/driver.ts';
 import { JournalCore } from '../driver/journal.ts';
 import type { Prepared } from '../driver/journal-format.ts';
 import { MemoryStore, type UnderWay } from '../driver/memory-store.ts';
-import type { KeepingLimits } from '../replica/keeping.ts';
 import { type Answer, type Ask, firstTurn, type OpenedStore, openStore } from '../replica/opening.ts';
-import { type Outgoing, Replica, type ReplicaEvents } from '../replica/replica.ts';
+import { type Outgoing, Replica, type ReplicaEvents, type ReplicaSettings } from '../replica/replica.ts';
 import { DiskView, type Landed } from './disk-view.ts';
 import { simSigner, simVerifier } from './keys.ts';
 import type { Step } from './plan.ts';
@@ -33,7 +32,8 @@ export interface NodeSurroundings {
   events(node: SimNode): ReplicaEvents;
   note(line: string): void;
   readonly disk: DiskTimes;
-  readonly limits: KeepingLimits;
+  /** How a node's replica is set up, where that is not as usual: whether it stays on, how patient its policy about voters is. */
+  settings?(node: SimNode): ReplicaSettings;
 }
 
 const TICK_MS = 50;
@@ -136,7 +136,7 @@ export class SimNode {
         snapshot: () => store.snapshotSync(),
       },
       events: this.#around.events(this),
-      limits: this.#around.limits,
+      ...this.#around.settings?.(this),
     });
     this.#around.note(`${this.name} starts at prefix ${this.replica.prefix}`);
     this.#tickAfter(random.number() * TICK_MS, this.life);

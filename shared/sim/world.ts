@@ -6,6 +6,7 @@ import { SUSPICION_TICKS, TICK_MS } from '../consensus/constants.ts';
 import { decodeGenesis } from '../document/genesis.ts';
 import { encodeGenesis, invitationBytes, LEVEL } from '../document/index.ts';
 import { firstConfiguration } from '../replica/opening.ts';
+import type { PolicyTimes } from '../replica/policy.ts';
 import type { Outgoing, Replica, ReplicaEvents } from '../replica/replica.ts';
 import { Chaos, hasQuorums } from './chaos.ts';
 import { CheckFailed, check } from './check.ts';
@@ -27,6 +28,8 @@ export interface WorldOptions {
   readonly transcriptLines?: number;
   /** The transcript names every message, too. */
   readonly traceMessages?: boolean;
+  /** How patient the policy about voters is; every third machine stays on then. Null: production's times, in which a seed is over before anything comes of it. */
+  readonly policy?: PolicyTimes | null;
 }
 
 export interface Report {
@@ -67,6 +70,8 @@ const QUEUE_MAX = 5000;
 /** Away from the seeds that are run. */
 const KEEPING_SEEDS = 2 ** 40;
 const REST_MS = 2500;
+/** Every so many machines one stays on. */
+const STAYS_ON_EVERY = 3;
 
 /**
  * A whole group under one seed: production replicas on treacherous disks and links. First a phase in which anything may break and nothing may
@@ -90,7 +95,7 @@ export class World {
   #fingerprint = 0;
 
   constructor(options: WorldOptions) {
-    this.#options = { calmMs: 60_000, transcriptLines: 150, traceMessages: false, ...options };
+    this.#options = { calmMs: 60_000, transcriptLines: 150, traceMessages: false, policy: null, ...options };
     const random = new Random(options.seed);
     this.#random = random;
     this.plan = { ...drawPlan(random), keeping: drawKeeping(new Random(options.seed + KEEPING_SEEDS)) };
@@ -104,7 +109,11 @@ export class World {
       events: (node) => this.#eventsOf(node),
       note: (line) => this.#note(line),
       disk: { ...this.plan.disk },
-      limits: this.plan.keeping,
+      settings: ({ index }) => {
+        const { policy } = this.#options;
+        const { keeping: limits } = this.plan;
+        return policy === null ? { limits } : { limits, policy, staysOn: index % STAYS_ON_EVERY === 0 };
+      },
     };
     this.#around = around;
     for (let i = 0; i < this.plan.nodes; i++) {

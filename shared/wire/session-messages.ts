@@ -25,17 +25,31 @@ export interface KnownPeer {
   readonly addresses: readonly string[];
 }
 
-export type SessionMessage = Offer | Hello;
+/** A keeper's machine asks the leader to hand over to `to`. */
+export interface Lead {
+  readonly type: 'lead';
+  readonly to: PeerId;
+}
+
+export type SessionMessage = Offer | Hello | Lead;
 
 const OFFER = 1;
 const HELLO = 2;
+const LEAD = 3;
 const RUNS_MAX = 4096;
 const ADDRESSES_MAX = 16;
 export const KNOWN_MAX = 64;
 const ADDRESS_LENGTH_MAX = 256;
 
 export function encodeSessionMessage(m: SessionMessage): Uint8Array {
-  return encodeCbor(m.type === 'offer' ? [OFFER, m.runs] : hello(m));
+  switch (m.type) {
+    case 'offer':
+      return encodeCbor([OFFER, m.runs]);
+    case 'hello':
+      return encodeCbor(hello(m));
+    case 'lead':
+      return encodeCbor([LEAD, keyFromPeer(m.to)]);
+  }
 }
 
 const hello = (m: Hello): Cbor => [
@@ -67,6 +81,7 @@ export function decodeSessionMessage(bytes: Uint8Array): SessionMessage {
       }),
     };
   }
+  if (type === LEAD && f.length === 1) return { type: 'lead', to: peerFromKey(asBytes(f[0], 32)) };
   throw new FormatError('an unknown session message');
 }
 

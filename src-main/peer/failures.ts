@@ -14,6 +14,7 @@ const SAID: Partial<Record<Refused['refused'], string>> = {
   TEXT_EMPTY: 'An entry needs at least one character.',
   TEXT_TOO_LONG: 'The text is over 1 MiB. Nothing was written; split it.',
   TEXT_BAD: 'The text holds what a text or a name may not hold. Nothing was written.',
+  QUORUM_UNSAFE: 'Quorums of these sizes could miss each other. Nothing was changed.',
   LAST_KEEPER: 'This would leave the group without a keeper. Make somebody else one first.',
   SESSION_CLOSED: 'This store is damaged or was replaced, so it does not write. What was agreed stays readable.',
 };

@@ -1,5 +1,6 @@
+import { toHex } from '../../shared/base/bytes.ts';
 import type { EntryId, PeerId, Position } from '../../shared/base/ids.ts';
-import type { Member } from '../../shared/document/index.ts';
+import type { Invitation, Member } from '../../shared/document/index.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import type { GroupHost } from './group-host.ts';
 
@@ -68,9 +69,15 @@ const COMMON = '12D3KooW';
 const isPrefix = (text: string, peer: PeerId): boolean =>
   text.length > 0 && (peer.startsWith(text) || peer.startsWith(COMMON + text)) && text !== COMMON.slice(0, text.length);
 
+/** The open invitation whose key begins so. */
+export function invitationNamed(host: GroupHost, prefix: string): Invitation {
+  const found = host.replica.reader.invitations().filter(({ key }) => toHex(key).startsWith(prefix.toLowerCase()));
+  return onlyOne(found, 'INVITATION', `open invitation ${prefix}`, ({ key }) => toHex(key).slice(0, 8));
+}
+
 function onlyOne<T>(
   found: readonly T[],
-  kind: 'GROUP' | 'ENTRY' | 'MEMBER',
+  kind: 'GROUP' | 'ENTRY' | 'MEMBER' | 'INVITATION',
   what: string,
   show: (each: T) => string,
 ): T {

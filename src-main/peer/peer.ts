@@ -12,7 +12,14 @@ import {
   slot as slotOf,
 } from '../../shared/base/ids.ts';
 import { ALPHA } from '../../shared/consensus/constants.ts';
-import { encodeGenesis, LEVEL, nameProblem, TITLE_MAX_BYTES } from '../../shared/document/index.ts';
+import {
+  type Body,
+  encodeGenesis,
+  LEVEL,
+  nameProblem,
+  type TextProblem,
+  TITLE_MAX_BYTES,
+} from '../../shared/document/index.ts';
 import { StoreError } from '../../shared/driver/store.ts';
 import type { GroupName, JoinEvent, PeerService, PeerStatus } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
@@ -124,6 +131,9 @@ function joinedEvent(host: GroupHost, self: PeerId): JoinEvent {
   return { kind: 'joined', group: host.group, title: host.replica.reader.title() ?? '', role: roleOf(host, self) };
 }
 
+const unfitName = (problem: TextProblem): PeerError =>
+  new PeerError(problem, 'A machine needs a name of at most 200 bytes without control characters.');
+
 function namedFailure(error: unknown): unknown {
   if (error instanceof StoreError) return storeFailure(error);
   if (!(error instanceof NetworkError)) return error;
@@ -205,9 +215,7 @@ class RunningPeer implements Peer {
     this.#identity = await loadOrCreateIdentity(dir);
     if (name !== undefined) {
       const problem = nameProblem(name);
-      if (problem !== null) {
-        throw new PeerError(problem, 'A machine needs a name of at most 200 bytes without control characters.');
-      }
+      if (problem !== null) throw unfitName(problem);
       await this.#local.setName(name);
     }
     this.#name = this.#local.name() ?? (hostname() || 'a machine');
@@ -229,6 +237,7 @@ class RunningPeer implements Peer {
     this.#service = createService({
       self: this.peer,
       name: () => this.#name,
+      rename: (name) => this.#rename(name),
       hosts: this.#hosts,
       broken: this.#broken,
       network: this.#net,
@@ -469,13 +478,24 @@ class RunningPeer implements Peer {
     });
   }
 
-  /** The group learns what this machine is called now. */
+  /** The group learns what this machine is called now, and that it is here. */
   #introduce(host: GroupHost): void {
     const { replica } = host;
     const member = replica.reader.member(replica.self);
-    if (!replica.isSound || member?.expelledSlot !== null || member.name === this.#name) return;
-    replica.write({ kind: 'profile', name: this.#name }, said(host, undefined), {}, { quiet: true });
+    if (!replica.isSound || member?.expelledSlot !== null) return;
+    const tell = (body: Body): void => void replica.write(body, said(host, undefined), {}, { quiet: true });
+    if (member.name !== this.#name) tell({ kind: 'profile', name: this.#name });
+    // Whoever starts this machine is back.
+    if (member.away !== null) tell({ kind: 'away', isAway: false, untilMs: null });
     host.wake();
+  }
+
+  /** What this machine is called from now on, in all its groups. */
+  async #rename(name: string): Promise<void> {
+    const problem = nameProblem(name);
+    if (problem !== null) throw unfitName(problem);
+    await this.#local.setName(name);
+    this.#name = name;
   }
 
   async #create(title: string, signal: AbortSignal): Promise<GroupName> {

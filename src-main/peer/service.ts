@@ -19,7 +19,9 @@ import { createInvitationKey, formatTicket } from '../group/ticket.ts';
 import type { Network } from '../network/network.ts';
 import type { Drafts } from './drafts.ts';
 import { openedAgain, storeFailure } from './failures.ts';
+import { assertOthersVote, away, isMember, lead, leave, openInvitations, quorum, rename, revoke } from './governing.ts';
 import { type GroupHost, isDamage } from './group-host.ts';
+import { isSettled, untilInForce } from './in-force.ts';
 import { entryNamed, groupNamed, memberNamed } from './lookup.ts';
 import { logLines, revisions } from './reading.ts';
 import { beingOpened, groupStatus, members, peerStatus, roleOf } from './status.ts';
@@ -31,6 +33,8 @@ import { append, change, command, edit, timedOut } from './writing.ts';
 export interface ServiceInit {
   readonly self: PeerId;
   readonly name: () => string;
+  /** Names this machine, here and in its settings; the groups are told apart. @throws PeerError */
+  readonly rename: (name: string) => Promise<void>;
   readonly hosts: ReadonlyMap<string, GroupHost>;
   /** Groups that could not be opened, and why. */
   readonly broken: ReadonlyMap<string, PeerError>;
@@ -50,43 +54,15 @@ export function createService(init: ServiceInit): PeerService {
     return groupNamed(init.hosts, init.broken, params.group);
   };
 
-  const inForce = async (
-    host: GroupHost,
-    member: PeerId,
-    isDone: () => boolean,
-    timeoutMs: number,
-    signal: AbortSignal,
-  ): Promise<void> => {
-    const ended = await waitFor<void>(timeoutMs, signal, (done) => {
-      const look = (): void => {
-        if (host.isOpen && isDone()) done();
-      };
-      const timer = setInterval(look, 50);
-      look();
-      return () => clearInterval(timer);
-    });
-    if (ended.by === 'timeout') {
-      const obstacle = host.replica.inspect().changeObstacle;
-      throw obstacle === null || !host.replica.inspect().leads
-        ? timedOut(host, network)
-        : new PeerError('TIMED_OUT', `Not in force yet for ${member}: ${obstacle}.`);
-    }
-  };
-
-  /** The newest configuration governs every open slot. */
-  const isSettled = (host: GroupHost): boolean => host.replica.inspect().window.length === 1;
-
   const pin = async (params: MemberParams, role: 'voter' | 'learner', signal: AbortSignal): Promise<MemberRole> => {
     const host = hostOf(params);
     const startedMs = Date.now();
     const { peer } = memberNamed(host, params.peer);
-    const { voters } = host.replica.inspect().configuration.configuration;
-    if (role === 'learner' && voters.length === 1 && voters[0]?.peer === peer) {
-      throw new PeerError('LAST_VOTER', 'This is the only machine that votes. Promote another one first.');
-    }
+    if (role === 'learner') assertOthersVote(host, peer);
     await command(host, network, { kind: 'pinRole', peer, role }, params.timeoutMs, signal);
     const left = Math.max(0, params.timeoutMs - (Date.now() - startedMs));
-    await inForce(host, peer, () => roleOf(host, peer) === role && isSettled(host), left, signal);
+    const isDone = (): boolean => roleOf(host, peer) === role && isSettled(host);
+    await untilInForce(host, network, { isDone, timeoutMs: left, signal });
     return { peer, role };
   };
 
@@ -202,11 +178,30 @@ export function createService(init: ServiceInit): PeerService {
       const host = hostOf(params);
       const startedMs = Date.now();
       const { peer } = memberNamed(host, params.peer);
+      assertOthersVote(host, peer);
       await command(host, network, { kind: 'expel', peer }, params.timeoutMs, signal);
       const left = Math.max(0, params.timeoutMs - (Date.now() - startedMs));
-      const isOut = (): boolean => (roleOf(host, peer) satisfies Role) === 'learner' && isSettled(host);
-      await inForce(host, peer, isOut, left, signal);
+      const isDone = (): boolean => (roleOf(host, peer) satisfies Role) === 'learner' && isSettled(host);
+      await untilInForce(host, network, { isDone, timeoutMs: left, signal });
       return { peer, role: null };
+    },
+
+    lead: (params, signal) => lead(hostOf(params), network, params, signal),
+    quorum: (params, signal) => quorum(hostOf(params), network, params, signal),
+    away: (params, signal) => away(hostOf(params), network, params, signal),
+    leave: (params, signal) => leave(hostOf(params), network, params, signal),
+    invites: async (params) => openInvitations(hostOf(params)),
+    revoke: (params, signal) => revoke(hostOf(params), network, params, signal),
+    rename: (params, signal) => rename(hostOf(params), network, params, signal),
+
+    async profile({ name, timeoutMs }, signal) {
+      if (name !== undefined) {
+        await init.rename(name);
+        const hosts = [...init.hosts.values()].filter(isMember);
+        const body = { kind: 'profile', name } as const;
+        await Promise.all(hosts.map((host) => command(host, network, body, timeoutMs, signal)));
+      }
+      return { peer: init.self, name: init.name() };
     },
   };
   return guarded(service, init.hosts, (params) => hostOf(params as { group?: string }));

@@ -1,5 +1,6 @@
 import { toHex } from '../../shared/base/bytes.ts';
 import type { Configuration } from '../../shared/consensus/configuration.ts';
+import type { Member } from '../../shared/document/index.ts';
 import { StoreError } from '../../shared/driver/store.ts';
 import type { GroupStatus, MemberStatus, PeerStatus, Role } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
@@ -7,6 +8,7 @@ import type { Network } from '../network/network.ts';
 import { openedAgain, storeFailure } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
 import { canVote } from './presence.ts';
+import { votingStatus } from './voting.ts';
 import { whyNot } from './why.ts';
 
 /** What a status is made of. */
@@ -65,6 +67,7 @@ export function groupStatus(host: GroupHost, network: Network): GroupStatus {
       voters: voters.length,
       reachable: voters.filter((v) => canVote(host, network, v.peer)).length,
     },
+    voting: votingStatus(host, network),
     members: members(host, network),
   };
 }
@@ -83,15 +86,22 @@ export function members(host: GroupHost, network: Network): MemberStatus[] {
       chosen: isSelf ? replica.prefix : (replica.beatOf(member.peer)?.prefix ?? null),
       rttMs: isSelf ? null : rounded(network.rttMs(member.peer)),
       lastSeen: seen === null ? null : new Date(seen).toISOString(),
+      ...awayOf(member),
     };
   });
+}
+
+/** Nothing once the time that it gave is over: then it is only not here. */
+export function awayOf({ away }: Pick<Member, 'away'>): Pick<MemberStatus, 'away'> {
+  if (away === null || (away.untilMs !== null && away.untilMs <= Date.now())) return {};
+  return { away: { until: away.untilMs === null ? null : new Date(away.untilMs).toISOString() } };
 }
 
 /** To a tenth: what is behind that is noise. */
 const rounded = (ms: number | null): number | null => (ms === null ? null : Math.round(ms * 10) / 10);
 
 /** What decides about the next slot. A newer one may be on its way to force. */
-function governing(host: GroupHost): Configuration {
+export function governing(host: GroupHost): Configuration {
   const { window, configuration } = host.replica.inspect();
   return (window[0] ?? configuration).configuration;
 }

@@ -49,9 +49,9 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
   }
   const view = replica.inspect();
   const here = (peer: PeerId): boolean => canVote(host, network, peer);
-  // While a change of voters is under way, quorums of the old and of the new ones are needed.
+  // While a change of voters is under way, quorums of the old and of the new ones are needed. Who leads already needs no other quorum to go on leading.
   const short = view.window
-    .map(({ configuration: { voters, q1, q2 } }) => ({ voters, needed: Math.max(q1, q2) }))
+    .map(({ configuration: { voters, q1, q2 } }) => ({ voters, needed: view.leads ? q2 : Math.max(q1, q2) }))
     .find(({ voters, needed }) => voters.filter((v) => here(v.peer)).length < needed);
   const leads = view.leads && short === undefined;
   if (leads || (!view.leads && view.leader !== null && network.isConnected(view.leader))) return null;

@@ -78,6 +78,9 @@ export const rightsWords = (rights: Rights): string =>
 /** What the group can lose now and still go on. */
 export function survival({ quorum, role, whyCode }: Pick<GroupStatus, 'quorum' | 'role' | 'whyCode'>): string {
   const spare = quorum.reachable - needed(quorum);
+  if (spare < 0 && whyCode === null && quorum.reachable >= quorum.phase2) {
+    return `goes on as long as its leader is here; ${spelled(-spare)} more ${-spare === 1 ? 'is' : 'are'} needed to choose another`;
+  }
   if (whyCode === 'DAMAGED' && role === 'voter' && quorum.voters === 1) {
     return "can't agree: this machine alone decides, and its copy is damaged";
   }

@@ -66,7 +66,7 @@ export function listed(members: readonly MemberStatus[]): string {
 
 /**
  * Whether who joins should vote, where nobody said. An even number of voters needs one more and gains by it. An odd one only loses by another: from one
- * to two, both are needed at once. So then it reads along first, until there is a pair that can be given votes together.
+ * to two, both are needed at once. So then it reads along first, and the group gives it a vote once that helps.
  */
 export const invitesVoter = (group: Group): boolean => votersOf(group).length % 2 === 0;
 
@@ -75,12 +75,12 @@ export function invitationWords(group: Group, isVoter: boolean): string {
   const voters = votersOf(group);
   if (isVoter) {
     const words = decides(voters.length + 1);
-    return voters.length === 1 ? `${words} So invite two, and let both vote.` : words;
+    return voters.length === 1 ? `${words} Left to the group, it votes once a third is here, too.` : words;
   }
   if (voters.length === 1) {
-    return `It holds the whole log; ${listed(voters)} alone decides. Invite two, and let both vote once they are here: then any one may be away.`;
+    return `It holds the whole log; ${listed(voters)} alone decides. Invite two: with three machines here the group lets them vote, and then any one may be away.`;
   }
-  return 'It holds the whole log; those who decide stay the same. It can be given a vote later.';
+  return 'It holds the whole log; those who decide stay the same. The group gives it a vote once it needs it.';
 }
 
 export interface Advice {

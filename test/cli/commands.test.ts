@@ -430,11 +430,74 @@ describe('groups and members', () => {
     ['promote', '"voter"'],
     ['demote', '"learner"'],
     ['expel', 'null'],
+    ['lead', '"voter"'],
   ])('%s answers once it is in force', async (verb, role) => {
     expect((await synod([verb, 'NAS', '--json', '--timeout', '5s'], { service })).out).toBe(
       `{"peer":"${PEER}","role":${role}}\n`,
     );
     expect(service.calls[0]?.params).toEqual({ peer: 'NAS', timeoutMs: 5_000 });
+  });
+
+  test('quorum shows and sets, and says what each choice survives', async () => {
+    const shown = await synod(['quorum'], { service });
+    expect(shown.out).toMatch(/^3 machines vote: 2 choose who leads, 2 agree \(majorities\)\.\n/);
+    expect(shown.out).toMatch(/2 {8}2 {8}any 1 +any 1 +now\n/);
+    expect(shown.out).toMatch(/1 {8}3 {8}none +none\n/);
+    const set = await synod(['quorum', '--phase1', '1', '--phase2', '3', '--json'], { service });
+    expect(set.out).toBe('{"voters":3,"phase1":1,"phase2":3,"survives":{"writing":0,"electing":0},"pinned":true}\n');
+    await synod(['quorum', '--majorities', '--timeout', '5s', '--group', 'Ward 3'], { service });
+    expect(service.calls.map(({ params }) => params)).toEqual([
+      { timeoutMs: 30_000 },
+      { phase1: 1, phase2: 3, timeoutMs: 30_000 },
+      { majorities: true, timeoutMs: 5_000, group: 'Ward 3' },
+    ]);
+  });
+
+  test('away says until when, and back', async () => {
+    const day = await synod(['away', '--until', '2099-11-20', '--json'], { service });
+    const until = new Date(2099, 10, 20).toISOString();
+    expect(day.objects).toEqual([{ peer: PEER, away: true, until }]);
+    await synod(['away', '--until', '2099-11-20T08:00+01:00'], { service });
+    await synod(['away'], { service });
+    const before = Date.now();
+    await synod(['away', '--until', '3d'], { service });
+    const untilMs = (service.calls[3]?.params as { untilMs: number } | undefined)?.untilMs ?? 0;
+    expect(untilMs - before).toBeGreaterThanOrEqual(3 * 86_400_000);
+    expect(service.calls.slice(1, 3).map(({ params }) => params)).toEqual([
+      { away: true, untilMs: Date.UTC(2099, 10, 20, 7) },
+      { away: true, untilMs: null },
+    ]);
+    expect((await synod(['away', '--back', '--json'], { service })).objects).toEqual([
+      { peer: PEER, away: false, until: null },
+    ]);
+    expect((await synod(['away'], { service })).out).toMatch(/^Away: others vote and lead in its place/);
+  });
+
+  test('leave, rename, profile', async () => {
+    expect((await synod(['leave', '--json'], { service })).out).toBe(`{"peer":"${PEER}","role":null}\n`);
+    expect((await synod(['leave'], { service })).out).toMatch(/no longer a member.*stays readable/);
+    expect((await synod(['rename', 'Ward 4', '--json'], { service })).out).toBe(
+      `{"group":"${GROUP}","title":"Ward 4"}\n`,
+    );
+    expect((await synod(['profile', '--name', 'NAS', '--json'], { service })).out).toBe(
+      `{"peer":"${PEER}","name":"NAS"}\n`,
+    );
+    await synod(['profile'], { service });
+    expect(service.calls.at(-1)?.params).toEqual({ timeoutMs: 30_000 });
+  });
+
+  test('invites lists what is open, and revoke closes it; what has expired is called so', async () => {
+    const { objects } = await synod(['invites', '--json'], { service });
+    expect(objects).toEqual(await new FakeService().invites({}));
+    const { out } = await synod(['invites'], { service });
+    expect(out).toMatch(/^abababab {2}writer {2}voter {2}by Ana’s \ufffd\[31mlaptop {2}for ever\n/);
+    expect(out).toMatch(/^cdcdcdcd .* expired$/m);
+    const revoked = await synod(['revoke', 'cdcd', '--json'], { service });
+    expect(revoked.objects).toEqual([objects[1]]);
+    expect((await synod(['revoke', 'cdcd'], { service })).out).toBe(
+      'The invitation cdcdcdcd, which had expired, lets nobody in any more.\n',
+    );
+    expect(service.calls.at(-1)?.params).toEqual({ key: 'cdcd', timeoutMs: 30_000 });
   });
 
   test('status is one object, members one a line', async () => {
@@ -479,6 +542,9 @@ describe('groups and members', () => {
     expect(out).toContain('Waiting: Needs 2 of 3 voters.');
     expect(out).toMatch(/● {2}Ana’s laptop {2}leads/);
     expect(out).toMatch(/○ {2}NAS {11}witness/);
+    expect(out).toContain(
+      '  1 of 3 voters are here. Any 1 may be away.\n  Next: NAS stops voting. It waits: nobody leads.\n',
+    );
   });
 });
 

@@ -8,7 +8,7 @@ import { FakeService } from '../ipc/fake-service.ts';
 import { synod } from './harness.ts';
 
 const verbs =
-  'serve create invite join append edit remove restore import log history barrier status health members promote demote expel verify';
+  'serve create invite join append edit remove restore import log history barrier status health members promote demote expel lead quorum away leave invites revoke rename profile verify';
 
 describe('help', () => {
   test('lists the verbs that exist and no others', async () => {
@@ -56,6 +56,19 @@ describe('what is no command line', () => {
     ['log', '--limit', 'ten'],
     ['log', '--since', '1', '--after-slot', '1'],
     ['invite', '--role', 'leader'],
+    ['lead'],
+    ['quorum', '--phase1', '2'],
+    ['quorum', '--phase1', '0', '--phase2', '3'],
+    ['quorum', '--majorities', '--phase1', '2', '--phase2', '2'],
+    ['away', '--until', 'tomorrow'],
+    ['away', '--until', '2026-11-31'],
+    ['away', '--until', '2001-01-01'],
+    ['away', '--until', '3d', '--back'],
+    ['leave', 'now'],
+    ['revoke'],
+    ['rename'],
+    ['profile', '--name', ''],
+    ['profile', '--group', 'Ward 3'],
     ['invite', '--expires', 'tomorrow'],
     ['serve', '--web', 'x'],
     ['serve', '--web', '65536'],

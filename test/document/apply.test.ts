@@ -169,6 +169,18 @@ describe('each refusal', () => {
     ['NO_SUCH_MEMBER', (log) => [{ kind: 'expel', peer: log.author('Nobody', 1).peer }]],
     ['NO_SUCH_MEMBER', (log) => [{ kind: 'rights', peer: log.author('Nobody', 1).peer, rights: 'reader' }]],
     ['NO_SUCH_MEMBER', (log) => [{ kind: 'pinRole', peer: log.author('Nobody', 1).peer, role: 'voter' }]],
+    ['INVITATION_UNKNOWN', () => [{ kind: 'revoke', key: fakeSigner('never made').publicKey }]],
+    [
+      'INVITATION_UNKNOWN',
+      () => [
+        { kind: 'invite', key: fakeSigner('i').publicKey, rights: 'writer', pinned: null, expiresMs: null },
+        { kind: 'revoke', key: fakeSigner('i').publicKey },
+        { kind: 'revoke', key: fakeSigner('i').publicKey },
+      ],
+    ],
+    ['QUORUM_UNSAFE', () => [{ kind: 'quorum', voters: 3, phase1: 1, phase2: 2 }]],
+    ['QUORUM_UNSAFE', () => [{ kind: 'quorum', voters: 3, phase1: 3, phase2: 1 }]],
+    ['QUORUM_UNSAFE', () => [{ kind: 'quorum', voters: 2, phase1: 3, phase2: 2 }]],
     ['INVITATION_UNKNOWN', (log) => [admitBody(log.author('Cy', 1).session, fakeSigner('never made'), 'Cy')]],
   ])('%s', (code, bodies) => {
     expect(story(bodies)).toBe(code);
@@ -189,6 +201,10 @@ describe('each refusal', () => {
       odd(encodeCbor(['w'.repeat(201), [null, 'text']])),
       odd(encodeCbor(['w', ['', 'text']])),
       odd(encodeCbor(['w', []]), KINDS.bundle),
+      odd(encodeCbor(['w', [3, 2, null]]), KINDS.quorum),
+      odd(encodeCbor(['w', [16, null, null]]), KINDS.quorum),
+      odd(encodeCbor(['w', [false, 5]]), KINDS.away),
+      odd(encodeCbor(['w', [new Uint8Array(31)]]), KINDS.revoke),
       odd(encodeCbor(['w', [[KINDS.openSession, []]]]), KINDS.bundle),
       odd(encodeCbor(['w', [[KINDS.bundle, [[KINDS.create, [null, 'x']]]]]]), KINDS.bundle),
     ];
@@ -256,6 +272,42 @@ describe('rights', () => {
     expect(log.read.title()).toBe('Ward 3');
   });
 
+  test('anybody says that it is away, and back; what others do stays theirs', () => {
+    const log = new Log();
+    const cy = log.join('Cy', 'reader');
+    const key = fakeSigner('k').publicKey;
+    const run = cy.run(
+      { kind: 'away', isAway: true, untilMs: 5 },
+      { kind: 'revoke', key },
+      { kind: 'quorum', voters: 1, phase1: 1, phase2: 1 },
+    );
+    expect(log.says(run)).toEqual(['took', 'NO_RIGHTS', 'NO_RIGHTS']);
+    expect(log.read.members().map((each) => each.away)).toEqual([null, { untilMs: 5 }]);
+    expect(log.says(cy.run({ kind: 'away', isAway: true, untilMs: null }))).toEqual(['took']);
+    expect(log.read.member(cy.peer)?.away).toEqual({ untilMs: null });
+    expect(log.says(cy.run({ kind: 'away', isAway: false, untilMs: null }))).toEqual(['took']);
+    expect(log.read.member(cy.peer)?.away).toBeNull();
+  });
+
+  test('who was removed while it was away comes back as somebody who is here', () => {
+    const log = new Log();
+    const cy = log.join('Cy');
+    log.apply(cy.run({ kind: 'away', isAway: true, untilMs: null }), log.ana.run({ kind: 'expel', peer: cy.peer }));
+    log.admit(cy);
+    expect(log.read.member(cy.peer)).toMatchObject({ expelledSlot: null, away: null });
+  });
+
+  test('quorum sizes are kept for the number that they were set for, until majorities are asked for', () => {
+    const log = new Log();
+    expect(log.read.meta().quorum).toBeNull();
+    expect(log.says(log.ana.run({ kind: 'quorum', voters: 5, phase1: 4, phase2: 2 }))).toEqual(['took']);
+    expect(log.read.meta().quorum).toEqual({ voters: 5, phase1: 4, phase2: 2 });
+    expect(log.says(log.ana.run({ kind: 'quorum', voters: 5, phase1: 3, phase2: 2 }))).toEqual(['QUORUM_UNSAFE']);
+    expect(log.read.meta().quorum).toMatchObject({ phase1: 4 });
+    expect(log.says(log.ana.run({ kind: 'quorum', voters: 5, phase1: null, phase2: null }))).toEqual(['took']);
+    expect(log.read.meta().quorum).toBeNull();
+  });
+
   test('keepers make keepers, and one is always left', () => {
     const log = new Log();
     const ben = log.join('Ben', 'keeper');
@@ -287,6 +339,24 @@ describe('invitations', () => {
     log.apply(log.ana.run({ kind: 'invite', key: key.publicKey, rights: 'writer', pinned: null, expiresMs: null }));
     return key;
   };
+
+  test('a revoked one lets nobody in, and one that was used is not revoked', () => {
+    const log = new Log();
+    const [one, other] = [open(log, 'one'), open(log, 'other')];
+    const [ben, cy] = [log.author('Ben', 1), log.author('Cy', 1)];
+    const says = log.says(
+      log.ana.run(
+        { kind: 'revoke', key: one.publicKey },
+        admitBody(ben.session, one, 'Ben'),
+        admitBody(cy.session, other, 'Cy'),
+        { kind: 'revoke', key: other.publicKey },
+      ),
+    );
+    expect(says).toEqual(['took', 'INVITATION_UNKNOWN', 'took', 'INVITATION_USED']);
+    expect(log.read.invitations()).toEqual([]);
+    expect(log.read.invitation(one.publicKey)).toMatchObject({ revoked: true, usedBy: null });
+    expect(log.read.members().map((each) => each.name)).toEqual(['', 'Cy']);
+  });
 
   test('the first joiner wins; its repeat is harmless', () => {
     const log = new Log();

@@ -50,6 +50,7 @@ const text = fc.string({ unit: 'grapheme', maxLength: 40 });
 const peer = key32.map(peerFromKey);
 const entry = fc.constant(parseEntryId('eabcdefghijklmnopqrstuvwxy'));
 
+const count = fc.integer({ min: 1, max: 15 });
 const single: fc.Arbitrary<SingleBody> = fc.oneof(
   fc.record({
     kind: fc.constant('create' as const),
@@ -94,6 +95,19 @@ const single: fc.Arbitrary<SingleBody> = fc.oneof(
     rights: fc.constantFrom('keeper' as const, 'reader' as const),
   }),
   fc.record({ kind: fc.constant('pinRole' as const), peer, role: fc.constantFrom('voter' as const, null) }),
+  fc.record({ kind: fc.constant('revoke' as const), key: key32 }),
+  fc
+    .record({ voters: count, phase1: count, phase2: count, byHand: fc.boolean() })
+    .map(({ voters, phase1, phase2, byHand }) => {
+      const sizes = byHand ? { phase1, phase2 } : { phase1: null, phase2: null };
+      return { kind: 'quorum' as const, voters, ...sizes };
+    }),
+  fc.record({
+    kind: fc.constant('away' as const),
+    isAway: fc.constant(true),
+    untilMs: fc.option(fc.integer({ min: 0, max: START_MS }), { nil: null }),
+  }),
+  fc.constant({ kind: 'away' as const, isAway: false, untilMs: null }),
 );
 
 /** The same text for the same values, whichever class the platform's library gives its bytes. */

@@ -76,6 +76,12 @@ function someBody(log: Log, random: Random, author: Author): Body {
       peer: log.author(`p${random.below(4)}`, 1).peer,
       rights: random.pick(['keeper', 'writer', 'reader']),
     }),
+    () => ({ kind: 'pinRole', peer: log.author(`p${random.below(4)}`, 1).peer, role: random.pick(['voter', null]) }),
+    () => ({ kind: 'revoke', key: fakeSigner(`i${random.below(9)}`).publicKey }),
+    () => ({ kind: 'quorum', voters: 1 + random.below(5), phase1: 1 + random.below(5), phase2: 1 + random.below(5) }),
+    () => ({ kind: 'quorum', voters: 3, phase1: null, phase2: null }),
+    () => ({ kind: 'away', isAway: true, untilMs: random.chance(0.5) ? null : random.below(9) }),
+    () => ({ kind: 'away', isAway: false, untilMs: null }),
     () => write('') as SingleBody,
   ];
   if (random.chance(0.1))
@@ -147,6 +153,52 @@ describe('the state hash', () => {
         expect(number(sum.toBytes())).toBe(expected);
       }),
       { seed, numRuns: 300 },
+    );
+  });
+});
+
+describe('commands about the group, in any order', () => {
+  type Said = readonly [by: 'ana' | 'ben' | 'cy', body: (log: Log) => SingleBody];
+  const key = (n: number) => fakeSigner(`i${n}`);
+  const peerOf = (log: Log, name: string) => log.author(name, 1).peer;
+  const all: readonly Said[] = [
+    ['ana', () => ({ kind: 'invite', key: key(1).publicKey, rights: 'writer', pinned: 'voter', expiresMs: 5 })],
+    ['ana', () => ({ kind: 'revoke', key: key(1).publicKey })],
+    ['ben', (log) => admitBody(log.author('Dan', 1).session, key(1), 'Dan')],
+    ['ben', () => ({ kind: 'revoke', key: key(1).publicKey })],
+    ['cy', () => ({ kind: 'revoke', key: key(1).publicKey })],
+    ['ana', () => ({ kind: 'quorum', voters: 3, phase1: 2, phase2: 2 })],
+    ['ben', () => ({ kind: 'quorum', voters: 3, phase1: 1, phase2: 2 })],
+    ['ben', () => ({ kind: 'quorum', voters: 3, phase1: null, phase2: null })],
+    ['cy', () => ({ kind: 'away', isAway: true, untilMs: 7 })],
+    ['cy', () => ({ kind: 'away', isAway: false, untilMs: null })],
+    ['ben', (log) => ({ kind: 'expel', peer: peerOf(log, 'Ben') })],
+    ['ana', (log) => ({ kind: 'expel', peer: peerOf(log, 'Ana') })],
+    ['cy', (log) => ({ kind: 'expel', peer: peerOf(log, 'Cy') })],
+  ];
+
+  test('each is judged once, taken or refused, and the state hash is that of what is there', () => {
+    fc.assert(
+      fc.property(fc.shuffledSubarray([...all], { minLength: 6 }), (said) => {
+        const log = new Log();
+        const authors = { ana: log.ana, ben: log.join('Ben', 'keeper'), cy: log.join('Cy', 'reader') };
+        const before = log.outcomes.length;
+        for (const [by, body] of said) {
+          const author = authors[by];
+          log.apply(author.run(body(log)));
+          // A refusal consumed its number, too: otherwise the author's next command would be a gap.
+          const { peer, incarnation } = author.session;
+          expect(log.read.session(peer, incarnation)?.lastSeq).toBe(author.seq);
+          expect(log.read.stateHash()).toEqual(log.recomputed);
+        }
+        expect(log.outcomes.length - before).toBe(said.length);
+        const { keepers, quorum } = log.read.meta();
+        expect(keepers).toBeGreaterThan(0);
+        expect([null, 2]).toContain(quorum?.phase1 ?? null);
+        const open = log.read.invitations();
+        for (const each of open) expect([each.revoked, each.usedBy]).toEqual([false, null]);
+      }),
+      { seed, numRuns: 200 },
     );
   });
 });

@@ -122,7 +122,7 @@ test('two machines are let in one after the other, are given their votes togethe
     await page.getByRole('region', { name: 'Members' }).getByRole('button', { name: 'Invite…' }).focus();
     await page.keyboard.press('Enter');
     // What is proposed, said by what comes of it.
-    await dialog(page).getByText('Ana alone decides. Invite two, and let both vote').waitFor();
+    await dialog(page).getByText('Ana alone decides. Invite two: with three machines here').waitFor();
     if (guest === ben) expect(await complaints(page)).toEqual([]);
     await press('Make a ticket');
     const ticket = await page.getByLabel('Ticket', { exact: true }).inputValue();

@@ -1,11 +1,16 @@
 import type {
   Appended,
   AppendParams,
+  AwayParams,
+  AwayStatus,
   CommittedLine,
   GroupStatus,
   LogLine,
   MemberStatus,
+  OpenInvitation,
   PeerService,
+  QuorumParams,
+  QuorumStatus,
   Revision,
   WrittenRevision,
 } from '../../shared/ipc/contract.ts';
@@ -192,10 +197,58 @@ export class FakeService implements PeerService {
     return { peer: PEER, role: null };
   }
 
+  async lead(params: { peer: string }): Promise<{ peer: string; role: 'voter' }> {
+    this.#note('lead', params);
+    return { peer: PEER, role: 'voter' };
+  }
+
+  async quorum(params: QuorumParams): Promise<QuorumStatus> {
+    this.#note('quorum', params);
+    const { phase1 = 2, phase2 = 2 } = params;
+    const survives = { writing: 3 - phase2, electing: 3 - Math.max(phase1, phase2) };
+    return { voters: 3, phase1, phase2, survives, pinned: params.phase1 !== undefined };
+  }
+
+  async away({ away, untilMs }: AwayParams): Promise<AwayStatus> {
+    this.#note('away', { away, untilMs });
+    return { peer: PEER, away, until: untilMs === null ? null : new Date(untilMs).toISOString() };
+  }
+
+  async leave(params: object): Promise<{ peer: string; role: null }> {
+    this.#note('leave', params);
+    return { peer: PEER, role: null };
+  }
+
+  async invites(params: object): Promise<OpenInvitation[]> {
+    this.#note('invites', params);
+    return [invitation('ab', null), invitation('cd', '2026-11-19T14:02:00.000Z')];
+  }
+
+  async revoke(params: { key: string }): Promise<OpenInvitation> {
+    this.#note('revoke', params);
+    return invitation(params.key.slice(0, 2), '2026-11-19T14:02:00.000Z');
+  }
+
+  async rename({ title }: { title: string }): Promise<{ group: string; title: string }> {
+    this.#note('rename', { title });
+    return { group: GROUP, title };
+  }
+
+  async profile(params: { name?: string }): Promise<{ peer: string; name: string }> {
+    this.#note('profile', params);
+    return { peer: PEER, name: params.name ?? 'Ana’s laptop' };
+  }
+
   #note(method: string, params: object): void {
     this.calls.push({ method, params });
     if (this.failure) throw this.failure;
   }
+}
+
+/** The first byte of its key, and when it expired; null: it does not. */
+function invitation(key: string, expires: string | null): OpenInvitation {
+  const by = { by: PEER, name: 'Ana’s \u001b[31mlaptop' };
+  return { key: key.repeat(32), rights: 'writer', role: 'voter', ...by, expires, expired: expires !== null };
 }
 
 export function line(position: number, text: string | null): CommittedLine {
@@ -253,6 +306,11 @@ export function group(): GroupStatus {
     why: 'Needs 2 of 3 voters.',
     whyCode: 'NO_QUORUM',
     quorum: { phase1: 2, phase2: 2, voters: 3, reachable: 1 },
+    voting: {
+      policy: true,
+      summary: '1 of 3 voters are here. Any 1 may be away.',
+      next: { voters: [PEER], why: 'NAS stops voting.', waitsFor: 'nobody leads' },
+    },
     members: [
       {
         peer: PEER,
@@ -273,6 +331,7 @@ export function group(): GroupStatus {
         chosen: null,
         rttMs: 0.4,
         lastSeen: '2026-11-19T14:02:00.000Z',
+        away: { until: '2026-11-21T08:00:00.000Z' },
       },
     ],
   };

@@ -38,6 +38,14 @@ const good: Record<Method, object> = {
   promote: { peer: 'NAS', timeoutMs: 1 },
   demote: { peer: 'NAS', timeoutMs: 1 },
   expel: { peer: 'NAS', timeoutMs: 1 },
+  lead: { peer: 'NAS', timeoutMs: 1 },
+  quorum: { phase1: 2, phase2: 2, timeoutMs: 1 },
+  away: { away: true, untilMs: 1_795_000_000_000, timeoutMs: 1 },
+  leave: { group: 'gabc', timeoutMs: 1 },
+  invites: {},
+  revoke: { key: 'ab', timeoutMs: 1 },
+  rename: { title: 'Ward 4', timeoutMs: 1 },
+  profile: { name: 'NAS', timeoutMs: 1 },
 };
 
 const hostile = [null, undefined, true, 1, '', 'x', [{}], { constructor: 1 }].map((value) => ({ value }));
@@ -61,7 +69,7 @@ describe.each(Object.keys(methods).filter(isMethod))('%s', (method) => {
     for (const field of Object.keys(good[method])) {
       if (typeof value === typeof (good[method] as Record<string, unknown>)[field]) continue;
       // Left out is another matter than undefined, and null is one only where the contract says so.
-      if (value === null && field === 'role') continue;
+      if (value === null && (field === 'role' || field === 'untilMs')) continue;
       expect(v.is(params, { ...good[method], [field]: value })).toBe(false);
     }
   });
@@ -118,6 +126,17 @@ test('what a person typed or pasted is refused in words for people, the rest wit
   for (const words of typed) expect(words).toMatch(/^[A-Z][^:<=>]*(: an entry holds 1 MiB[^:]*)?\.$/);
   expect(typed[0]).toMatch(/^That is too long for a ticket\./);
   expect(said('append', { key: long })).toMatch(/^key: /);
+});
+
+test('quorum sizes come in twos, or majorities alone; who is back is not away until then', () => {
+  const takes = (method: Method, params: object): boolean => v.is(methods[method].params, { ...params, timeoutMs: 1 });
+  expect(takes('quorum', {})).toBe(true);
+  expect(takes('quorum', { majorities: true })).toBe(true);
+  for (const wrong of [{ phase1: 2 }, { phase2: 2 }, { phase1: 2, phase2: 2, majorities: true }]) {
+    expect(takes('quorum', wrong)).toBe(false);
+  }
+  expect(takes('away', { away: false, untilMs: null })).toBe(true);
+  expect(takes('away', { away: false, untilMs: 1 })).toBe(false);
 });
 
 test('a method is only what the contract lists', () => {

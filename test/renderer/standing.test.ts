@@ -34,6 +34,7 @@ const status = (more: Partial<GroupStatus> = {}): GroupStatus => ({
   why: null,
   whyCode: null,
   quorum: { phase1: 2, phase2: 2, voters: 3, reachable: 3 },
+  voting: { policy: true, summary: '', next: null },
   members: [member('Ana'), member('Ben'), member('NAS')],
   ...more,
 });
@@ -65,6 +66,10 @@ describe('the sentence at the top', () => {
 describe('what the group survives', () => {
   test.each<[string, GroupStatus['quorum']]>([
     ['survives one machine away', { phase1: 2, phase2: 2, voters: 3, reachable: 3 }],
+    [
+      'goes on as long as its leader is here; one more is needed to choose another',
+      { phase1: 4, phase2: 2, voters: 5, reachable: 3 },
+    ],
     ['survives two machines away', { phase1: 3, phase2: 3, voters: 5, reachable: 5 }],
     ['needs both machines that decide', { phase1: 2, phase2: 2, voters: 2, reachable: 2 }],
     ['needs all three that are here', { phase1: 3, phase2: 2, voters: 4, reachable: 3 }],

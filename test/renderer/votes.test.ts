@@ -71,7 +71,7 @@ describe('what a change leads to', () => {
 describe('three machines, one invited after the other', () => {
   test('come to three that vote, and never stand with two on the way', () => {
     expect(invitesVoter(group('Ana'))).toBe(false);
-    expect(invitationWords(group('Ana'), false)).toMatch(/Ana alone decides\. Invite two, and let both vote/);
+    expect(invitationWords(group('Ana'), false)).toMatch(/Ana alone decides\. Invite two: .* the group lets them vote/);
     expect(advice(group('Ana'))).toMatchObject({ peers: [] });
     expect(invitesVoter(group('Ana', 'ben'))).toBe(false);
     expect(advice(group('Ana', 'ben'))?.words).toBe('One more machine, and three can vote: then any one may be away.');
@@ -84,7 +84,9 @@ describe('three machines, one invited after the other', () => {
 
   test('an even number gains by one more', () => {
     expect(invitesVoter(group('Ana', 'Ben'))).toBe(true);
-    expect(invitationWords(group('Ana'), true)).toMatch(/both are needed.* So invite two, and let both vote/);
+    expect(invitationWords(group('Ana'), true)).toMatch(
+      /both are needed.* Left to the group, it votes once a third is here/,
+    );
     expect(advice(group('Ana', 'Ben', 'cy'))).toMatchObject({ peers: ['cy'] });
     expect(advice(group('Ana', 'Ben', '-cy'))).toMatchObject({ peers: [] });
     expect(advice(group('Ana', 'Ben', 'Cy', 'Dan', 'eve'))?.words).toBe(

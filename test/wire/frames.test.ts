@@ -29,6 +29,7 @@ const message: fc.Arbitrary<SessionMessage> = fc.oneof(
     version: fc.string({ maxLength: 20 }),
     known: fc.array(fc.record({ peer, addresses }), { maxLength: 8 }),
   }),
+  fc.record({ type: fc.constant('lead'), to: peer }),
 ) as fc.Arbitrary<SessionMessage>;
 
 const note: fc.Arbitrary<Note> = fc.record({

@@ -16,6 +16,9 @@ export const demote: Run = (invocation) =>
 export const expel: Run = (invocation) =>
   change(invocation, 'is no longer a member', (service, params, signal) => service.expel(params, signal));
 
+export const lead: Run = (invocation) =>
+  change(invocation, 'leads now', (service, params, signal) => service.lead(params, signal));
+
 async function change(invocation: Invocation, outcome: string, request: Change): Promise<number> {
   const { args, io, json } = invocation;
   const peer = args.positionals[0] as string;

@@ -1,4 +1,4 @@
-import type { GroupStatus, MemberStatus, PeerStatus } from '../../../shared/ipc/contract.ts';
+import type { GroupStatus, MemberStatus, PeerStatus, VotingStatus } from '../../../shared/ipc/contract.ts';
 import { EXIT } from '../../../shared/ipc/errors.ts';
 import { ailmentsOf } from '../../peer/health.ts';
 import { answered, type Invocation, inTime, jsonLine, withPeer } from '../command.ts';
@@ -76,8 +76,15 @@ function groupLines(group: GroupStatus): string[] {
     `  ${standing}`,
     `  ${grouped(group.positions)} ${group.positions === 1 ? 'entry' : 'entries'} agreed, ${pending}.`,
     ...(group.canCommit && group.why !== null ? [`  ${printableLine(group.why)}`] : []),
+    ...votingLines(group.voting).map((line) => `  ${printableLine(line)}`),
     ...memberTable(group.members, group.leader).map((line) => `  ${line}`),
   ];
+}
+
+function votingLines({ summary, next }: VotingStatus): string[] {
+  if (next === null) return [summary];
+  const waits = next.waitsFor === null ? '' : ` It waits: ${next.waitsFor}.`;
+  return [summary, `Next: ${next.why}${waits}`];
 }
 
 const ROLES = { voter: 'votes', learner: 'holds all', witness: 'witness' } as const;

@@ -1,0 +1,69 @@
+import type { InGroup, Rights, Role, WithTimeout } from './contract.ts';
+
+// The part of the contract about how a group is governed.
+
+/** Both sizes, or neither: then it tells how things stand. `majorities`: no sizes by hand any more. */
+export interface QuorumParams extends InGroup, WithTimeout {
+  readonly phase1?: number;
+  readonly phase2?: number;
+  readonly majorities?: boolean;
+}
+
+export interface QuorumStatus {
+  readonly voters: number;
+  /** Voters that it takes to choose who leads, and to agree on an entry. */
+  readonly phase1: number;
+  readonly phase2: number;
+  /** How many voters may be away. */
+  readonly survives: { readonly writing: number; readonly electing: number };
+  /** The sizes were set by hand, for this very number of voters. */
+  readonly pinned: boolean;
+}
+
+export interface AwayParams extends InGroup, WithTimeout {
+  /** False: this machine is back. */
+  readonly away: boolean;
+  /** Milliseconds since 1970 UTC; null where it can't be said. */
+  readonly untilMs: number | null;
+}
+
+export interface AwayStatus {
+  readonly peer: string;
+  readonly away: boolean;
+  readonly until: string | null;
+}
+
+export interface LeaveParams extends InGroup, WithTimeout {}
+
+/** An invitation that nobody used yet. */
+export interface OpenInvitation {
+  /** Its public key, in hex: what `revoke` takes, or the beginning of it. */
+  readonly key: string;
+  readonly rights: Rights;
+  /** The role that it pins; null: none. */
+  readonly role: Role | null;
+  /** Who made it, and its machine's name. */
+  readonly by: string;
+  readonly name: string;
+  readonly expires: string | null;
+  /** By this machine's clock. It lets nobody in any more. */
+  readonly expired: boolean;
+}
+
+export interface RevokeParams extends InGroup, WithTimeout {
+  readonly key: string;
+}
+
+export interface RenameParams extends InGroup, WithTimeout {
+  readonly title: string;
+}
+
+/** Of this machine, in all its groups. Without a name it tells the present one. */
+export interface ProfileParams extends WithTimeout {
+  readonly name?: string;
+}
+
+export interface Profile {
+  readonly peer: string;
+  readonly name: string;
+}

@@ -1,0 +1,130 @@
+import type { PeerId } from '../../shared/base/ids.ts';
+import { TICK_MS } from '../../shared/consensus/constants.ts';
+import type { VotingStatus } from '../../shared/ipc/contract.ts';
+import type { NextVoters, VotersWait } from '../../shared/replica/steering.ts';
+import type { Network } from '../network/network.ts';
+import type { GroupHost } from './group-host.ts';
+import { canVote } from './presence.ts';
+
+/** Who decides, what that survives, and who will decide, in words. */
+export function votingStatus(host: GroupHost, network: Network): VotingStatus {
+  const { policy, next } = host.replica.voting();
+  const names = (peers: readonly PeerId[]): string =>
+    listed(peers.map((peer) => host.replica.reader.member(peer)?.name || peer.slice(-6)));
+  const waitsFor = next?.waitsFor ?? null;
+  return {
+    policy,
+    summary: summary(host, network),
+    next: next && {
+      voters: next.voters,
+      why: whyWords(next, names),
+      waitsFor: waitsFor && waitWords(waitsFor, names),
+    },
+  };
+}
+
+function summary(host: GroupHost, network: Network): string {
+  const { window, configuration } = host.replica.inspect();
+  const { voters, q1, q2 } = (window[0] ?? configuration).configuration;
+  const { reader } = host.replica;
+  const here = voters.filter((v) => canVote(host, network, v.peer)).length;
+  const set = reader.meta().quorum;
+  const mismatch =
+    set === null || set.voters === voters.length
+      ? ''
+      : ` Quorum sizes were set for ${machines(set.voters)}; with ${voters.length} it takes majorities.`;
+  return `${survival(voters.length, here, { q1, q2 }, reader.members().length)}${mismatch}`;
+}
+
+/** What so many voters survive, and what one more would add. */
+export function survival(
+  voters: number,
+  here: number,
+  { q1, q2 }: { readonly q1: number; readonly q2: number },
+  members: number,
+): string {
+  if (voters === 1) {
+    const more =
+      members < 2
+        ? ' With two more machines three could vote, and any one be away.'
+        : members === 2
+          ? ' A third machine would let any one be away.'
+          : '';
+    return `1 machine decides; while it is away, nothing is agreed.${more}`;
+  }
+  const present = `${here} of ${voters} voters are here.`;
+  const electing = voters - Math.max(q1, q2);
+  if (q1 !== q2 || q1 !== Math.floor(voters / 2) + 1) {
+    const choosing = electing === 0 ? 'all are needed to choose who leads' : `${electing} while a leader is chosen`;
+    return `${present} ${voters - q2} may be away while somebody leads, and ${choosing}.`;
+  }
+  if (voters === 2) return `${present} Both are needed; a third that votes would let any one be away.`;
+  const even = voters % 2 === 0 ? `, as with ${voters - 1}: an even number survives nothing more` : '';
+  return `${present} Any ${electing} may be away${even}.`;
+}
+
+function whyWords({ voters, joins, leaves, why }: NextVoters, names: (peers: readonly PeerId[]) => string): string {
+  const one = (peers: readonly PeerId[], singular: string, plural: string): string =>
+    `${names(peers)} ${peers.length === 1 ? singular : plural}`;
+  const change =
+    joins.length === 0
+      ? one(leaves, 'stops voting', 'stop voting')
+      : leaves.length === 0
+        ? one(joins, 'joins the voters', 'join the voters')
+        : `${one(joins, 'votes', 'vote')} in place of ${names(leaves)}`;
+  switch (why) {
+    case 'hand':
+      return joins.length + leaves.length === 0
+        ? 'A store that was made anew votes again.'
+        : `${change}, as was asked.`;
+    case 'away':
+      return `${change}: ${one(leaves, 'is', 'are')} going away.`;
+    case 'gone':
+      return `${change}: ${one(leaves, 'was', 'were')} not seen for a day.`;
+    case 'damaged':
+      return `${change}: the copy of ${names(leaves)} is damaged.`;
+    case 'stays-on':
+      return `${change}: machines that stay on decide before others.`;
+    case 'more':
+      return `${change}: with ${voters.length} that vote, any ${Math.floor((voters.length - 1) / 2)} may be away.`;
+    case 'fewer':
+      return voters.length === 1
+        ? `${change}: of two machines both would be needed, so one decides.`
+        : `${change}: an even number would survive nothing more.`;
+    case 'sizes':
+      return 'The quorum sizes change.';
+  }
+}
+
+function waitWords(wait: VotersWait, names: (peers: readonly PeerId[]) => string): string {
+  switch (wait.for) {
+    case 'here':
+      return `${names(wait.peers)} ${wait.peers.length === 1 ? 'has' : 'have'} to be here`;
+    case 'holding':
+      return `${names(wait.peers)} ${wait.peers.length === 1 ? 'has' : 'have'} to hold the whole log`;
+    case 'steady': {
+      const { peers, ticks } = wait;
+      if (peers.length === 0) return `this machine has to watch for ${forTicks(ticks)} more`;
+      return `${names(peers)} ${peers.length === 1 ? 'has' : 'have'} to be here for ${forTicks(ticks)} more without a break`;
+    }
+    case 'rest':
+      return `the last change was a moment ago; ${forTicks(wait.ticks)} more`;
+    case 'quorum':
+      return 'too few of those who vote now are here';
+    case 'leader':
+      return 'nobody leads';
+    case 'core':
+      return wait.words;
+  }
+}
+
+function forTicks(ticks: number): string {
+  const minutes = Math.ceil((ticks * TICK_MS) / 60_000);
+  return minutes === 1 ? '1 minute' : `${minutes} minutes`;
+}
+
+const machines = (n: number): string => (n === 1 ? '1 voter' : `${n} voters`);
+
+function listed(names: readonly string[]): string {
+  return names.length < 2 ? (names[0] ?? '') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
+}
