@@ -1,0 +1,378 @@
+import { describe, expect, it } from 'vitest';
+import { utf8 } from '../../shared/base/bytes.ts';
+import { ZERO_HASH } from '../../shared/base/hash.ts';
+import { groupIdOf, type PeerId, peerFromKey, type Slot, slot } from '../../shared/base/ids.ts';
+import type { KvOp } from '../../shared/base/kv.ts';
+import { Random } from '../../shared/base/random.ts';
+import { nextDigest } from '../../shared/consensus/ledger.ts';
+import { NOOP } from '../../shared/consensus/value.ts';
+import { appliedPlace, metaPlace, numberKey, recordHash, StateSum } from '../../shared/document/index.ts';
+import { digestKey, learnedRecord, logKey, opening, STAGING_KEY } from '../../shared/driver/layout.ts';
+import { MemoryStore } from '../../shared/driver/memory-store.ts';
+import { Missing } from '../../shared/driver/missing.ts';
+import { sealed } from '../../shared/driver/overlay.ts';
+import { areaRange, named } from '../../shared/replica/area.ts';
+import { HistoryFetch, serveHistory } from '../../shared/replica/history.ts';
+import { decodeStaging, SnapshotFetch } from '../../shared/replica/snapshot-fetch.ts';
+import { snapshotRanges } from '../../shared/replica/snapshot-order.ts';
+import { SnapshotServer } from '../../shared/replica/snapshot-server.ts';
+import {
+  decodeSnapshotMessage,
+  encodeSnapshotMessage,
+  type HistoryPart,
+  type SnapshotMessage,
+  type SnapshotPart,
+} from '../../shared/wire/snapshot-messages.ts';
+
+const ana = peerFromKey(new Uint8Array(32).fill(1));
+const ben = peerFromKey(new Uint8Array(32).fill(2));
+const genesis = new Uint8Array(32).fill(9);
+
+const meta = (positions: number): Uint8Array =>
+  metaPlace.codec.encode({
+    group: groupIdOf(utf8('pumps')),
+    alpha: 2,
+    level: 1,
+    title: 'Pumps',
+    positions,
+    judged: 1,
+    keepers: 1,
+    quorum: null,
+  });
+
+/** A state of so many entries at a slot, whole, as a store has it on its disk. */
+function stateAt(at: number, positions: number, random: Random): Map<string, Uint8Array> {
+  const rows = new Map<string, Uint8Array>([['s/meta', meta(positions)]]);
+  for (let n = 1; n <= positions; n++) {
+    rows.set(`s/p/${numberKey(n)}`, utf8(`entry ${n} at ${at}`));
+    rows.set(`s/r/${numberKey(n)}/1`, random.bytes(1 + random.below(2000)));
+    rows.set(`s/e/e${n}`, utf8(`${n}`));
+  }
+  for (const key of ['s/clock', 's/members', 's/m/someone', 's/s/someone/x', 's/v/00', 's/zz/later'])
+    rows.set(key, random.bytes(20));
+  const sum = new StateSum(ZERO_HASH);
+  for (const [key, record] of rows) sum.add(recordHash(key, record));
+  rows.set(appliedPlace.key, appliedPlace.codec.encode({ slot: slot(at), stateHash: sum.toBytes() }));
+  return rows;
+}
+
+function put(store: MemoryStore, rows: Iterable<readonly [string, Uint8Array]>): void {
+  const ops = [...rows].map(([key, value]): KvOp => sealed({ type: 'put', key, value }));
+  store.writeSync(ops, { sync: true });
+}
+
+function holding(at: number, state: Map<string, Uint8Array>): MemoryStore {
+  const store = MemoryStore.create();
+  put(store, state);
+  put(store, [[digestKey(at), new Uint8Array(32).fill(at)]]);
+  return store;
+}
+
+/** A store that fetches, started anew whenever that is wanted; what it writes is on its disk at once. */
+class Guest {
+  readonly store = MemoryStore.create();
+  readonly problems: string[] = [];
+  asked: SnapshotMessage[] = [];
+  #now = 0;
+  fetch: SnapshotFetch = this.#start();
+
+  #start(): SnapshotFetch {
+    const kv = opening({ get: (key) => this.store.get(key) });
+    const staging = kv.get(STAGING_KEY);
+    return new SnapshotFetch('s', staging === undefined ? null : decodeStaging(staging), {
+      sources: () => [ana],
+      ask: (_to: PeerId, ask) => this.asked.push(ask),
+      write: (ops) => this.store.writeSync(ops.map(sealed), { sync: true }),
+      isWritten: () => true,
+      isClear: () => true,
+      clear: () => {
+        const rows = this.store.scanSync({ ...areaRange('z'), limit: 1e6 });
+        this.store.writeSync(
+          rows.map(([key]): KvOp => ({ type: 'del', key })),
+          { sync: true },
+        );
+      },
+      mayFetchValues: () => undefined,
+      onProblem: (_code, message) => this.problems.push(message),
+    });
+  }
+
+  restart(): void {
+    this.fetch = this.#start();
+  }
+
+  tick(ticks = 1, headOnly = false): void {
+    for (let n = 0; n < ticks; n++) this.fetch.tick(++this.#now, true, headOnly);
+  }
+
+  /** What stands in the area that the snapshot goes to. */
+  get fetched(): Map<string, Uint8Array> {
+    const kv = opening({ get: (key) => this.store.get(key) });
+    const keys = this.store.scanSync({ ...areaRange('z'), limit: 1e6 }).map(([key]) => key);
+    return new Map(keys.map((key) => [named(key), kv.get(key) as Uint8Array]));
+  }
+}
+
+function serving(store: MemoryStore): { server: SnapshotServer; sent: SnapshotPart[]; damage: string[] } {
+  const sent: SnapshotPart[] = [];
+  const damage: string[] = [];
+  const server = new SnapshotServer({
+    area: 's',
+    alpha: 2,
+    open: () => store.snapshotSync(),
+    // Through its bytes, as on the wire.
+    send: (_to, part) => sent.push(decodeSnapshotMessage(encodeSnapshotMessage(part)) as SnapshotPart),
+    onDamage: (_key, error) => damage.push((error as Error).message),
+  });
+  return { server, sent, damage };
+}
+
+/** Carries asks and parts to and fro until nothing is asked any more; `between` may do anything after each part. */
+function carry(
+  guest: Guest,
+  server: SnapshotServer,
+  sent: SnapshotPart[],
+  between: (n: number) => void = () => undefined,
+): number {
+  let n = 0;
+  for (let idle = 0; idle < 3; ) {
+    guest.tick();
+    const asks = guest.asked.splice(0);
+    idle = asks.length === 0 ? idle + 1 : 0;
+    for (const ask of asks) if (ask.type === 'snapshot-ask') server.onAsk(ben, ask);
+    for (const part of sent.splice(0)) guest.fetch.onPart(ana, part);
+    if (asks.length > 0) between(++n);
+  }
+  return n;
+}
+
+describe('a snapshot', () => {
+  const random = new Random(7);
+  const state = stateAt(90, 1200, random);
+
+  it('brings every row of the state, and says at which slot', () => {
+    const guest = new Guest();
+    const { server, sent } = serving(holding(90, state));
+    expect(carry(guest, server, sent)).toBeGreaterThan(3);
+    expect(guest.fetch.ready).toMatchObject({ slot: 90, positions: 1200 });
+    expect(guest.fetched).toEqual(state);
+  });
+
+  it('begins with what is small and the newest entries', () => {
+    const { server, sent } = serving(holding(90, state));
+    server.onAsk(ben, { type: 'snapshot-ask', slot: null, cursor: null, headOnly: false });
+    const keys = sent[0]?.rows.map(([key]) => key) ?? [];
+    const first = keys.findIndex((key) => key.startsWith('s/p/'));
+    expect(keys.slice(0, first)).toEqual(
+      expect.arrayContaining(['s/applied', 's/meta', 's/members', 's/m/someone', 's/zz/later']),
+    );
+    expect(keys[first]).toBe(`s/p/${numberKey(701)}`);
+    expect(keys.filter((key) => key.startsWith('s/p/'))).toHaveLength(500);
+  });
+
+  it('goes through every place of the state once', () => {
+    const ranges = [...snapshotRanges(1200)].sort((a, b) => (a.gte < b.gte ? -1 : 1));
+    expect(ranges[0]?.gte).toBe('s/');
+    expect(ranges.at(-1)?.lt).toBe('s0');
+    expect(ranges.map(({ lt }) => lt)).toEqual([...ranges.slice(1).map(({ gte }) => gte), 's0']);
+  });
+
+  it('goes on where it was after a restart between any two parts, while the source goes on writing', () => {
+    const guest = new Guest();
+    const store = holding(90, state);
+    const { server, sent } = serving(store);
+    let parts = 0;
+    carry(guest, server, sent, (n) => {
+      parts = n;
+      put(store, [[`s/p/${numberKey(3)}`, utf8(`changed ${n}`)]]);
+      guest.restart();
+    });
+    expect(guest.fetched).toEqual(state);
+    const again = new Guest();
+    const other = serving(holding(90, state));
+    expect(parts).toBe(carry(again, other.server, other.sent));
+  });
+
+  it('begins anew, in an empty place, where the source has only another one', () => {
+    const guest = new Guest();
+    const first = serving(holding(90, state));
+    for (let n = 0; n < 2; n++) {
+      guest.tick();
+      for (const ask of guest.asked.splice(0)) if (ask.type === 'snapshot-ask') first.server.onAsk(ben, ask);
+      for (const part of first.sent.splice(0)) guest.fetch.onPart(ana, part);
+    }
+    expect(guest.fetched.size).toBeGreaterThan(0);
+    // With fewer entries, so that leftovers would show.
+    const smaller = stateAt(70, 10, random);
+    const second = serving(holding(70, smaller));
+    carry(guest, second.server, second.sent);
+    expect(guest.fetch.ready?.slot).toBe(70);
+    expect(guest.fetched).toEqual(smaller);
+  });
+
+  it.each([
+    [
+      'a row changed',
+      (part: SnapshotPart) => ({
+        ...part,
+        rows: part.rows.map(([key, record], i) => [key, i === 5 ? utf8('other') : record] as const),
+      }),
+    ],
+    ['a row left out', (part: SnapshotPart) => ({ ...part, rows: part.rows.filter((_, i) => i !== 5) })],
+    [
+      'a row twice',
+      (part: SnapshotPart) => ({
+        ...part,
+        rows: [...part.rows, part.rows.find(([key]) => key !== 's/applied') as (typeof part.rows)[0]],
+      }),
+    ],
+    [
+      'the slot left out',
+      (part: SnapshotPart) => ({ ...part, rows: part.rows.filter(([key]) => key !== 's/applied') }),
+    ],
+    ['another slot than its rows', (part: SnapshotPart) => ({ ...part, header: { ...part.header, slot: slot(91) } })],
+    [
+      'a row that is no state',
+      (part: SnapshotPart) => ({ ...part, rows: [['m/promise', utf8('x')] as const, ...part.rows] }),
+    ],
+  ])('is not taken with %s', (_, bend) => {
+    const small = stateAt(90, 20, random);
+    const guest = new Guest();
+    const { server, sent } = serving(holding(90, small));
+    guest.tick();
+    for (const ask of guest.asked.splice(0)) if (ask.type === 'snapshot-ask') server.onAsk(ben, ask);
+    for (const part of sent.splice(0)) guest.fetch.onPart(ana, bend(part));
+    expect(guest.problems).toHaveLength(1);
+    expect(guest.fetch.ready).toBeNull();
+    expect(guest.store.get('m/promise')).toBeUndefined();
+  });
+
+  it('with a damaged row is given to nobody', () => {
+    const store = holding(90, stateAt(90, 20, random));
+    store.writeSync([{ type: 'put', key: `s/p/${numberKey(4)}`, value: utf8('rotten') }], { sync: true });
+    const { server, sent, damage } = serving(store);
+    server.onAsk(ben, { type: 'snapshot-ask', slot: null, cursor: null, headOnly: false });
+    expect(sent).toEqual([]);
+    expect(damage).toHaveLength(1);
+    server.onAsk(ben, { type: 'snapshot-ask', slot: null, cursor: null, headOnly: false });
+    expect(damage).toHaveLength(2);
+  });
+
+  it('is a header alone for a witness', () => {
+    const guest = new Guest();
+    const { server, sent } = serving(holding(90, state));
+    guest.tick(1, true);
+    for (const ask of guest.asked.splice(0)) if (ask.type === 'snapshot-ask') server.onAsk(ben, ask);
+    for (const part of sent.splice(0)) guest.fetch.onPart(ana, part);
+    expect(guest.fetch.ready?.slot).toBe(90);
+    expect(guest.fetched.size).toBe(0);
+  });
+});
+
+describe('history', () => {
+  const LAST = 700;
+
+  function log(): MemoryStore {
+    const store = MemoryStore.create();
+    let digest: Uint8Array = genesis;
+    for (let at = 1; at <= LAST; at++) {
+      digest = nextDigest(digest, slot(at), NOOP.hash);
+      put(store, [
+        [logKey(at), learnedRecord(NOOP)],
+        [digestKey(at), digest],
+      ]);
+    }
+    return store;
+  }
+
+  const whole = log();
+  const reading = (store: MemoryStore) => opening({ get: (key) => store.get(key) });
+
+  /** Holds nothing up to `to` but what a snapshot brings, and perhaps a few of the first slots. */
+  function behind(to: Slot, held = 0) {
+    const store = MemoryStore.create();
+    for (const at of [...Array.from({ length: held }, (_, i) => i + 1)]) {
+      put(store, [
+        [logKey(at), reading(whole).get(logKey(at)) as Uint8Array],
+        [digestKey(at), reading(whole).get(digestKey(at)) as Uint8Array],
+      ]);
+    }
+    put(store, [[digestKey(to), reading(whole).get(digestKey(to)) as Uint8Array]]);
+    let missing = Missing.NONE.with({ from: slot(held + 1), to });
+    const problems: string[] = [];
+    const asked: Slot[] = [];
+    const history = new HistoryFetch({
+      kv: reading(store),
+      genesis,
+      missing: () => missing,
+      sources: () => [ana, ben],
+      ask: (_to, ask) => asked.push(ask.to),
+      take: (ops, rest) => {
+        put(
+          store,
+          ops.map((op) => [op.key, (op as { value: Uint8Array }).value] as const),
+        );
+        missing = rest;
+      },
+      isWritten: () => true,
+      onProblem: (_code, message) => problems.push(message),
+    });
+    return { store, history, asked, problems, missing: () => missing };
+  }
+
+  function run(guest: ReturnType<typeof behind>, bend: (part: HistoryPart) => HistoryPart = (part) => part): void {
+    for (let now = 1; now < 60; now++) {
+      guest.history.tick(now, true);
+      const to = guest.asked.shift();
+      if (to === undefined) continue;
+      const part = decodeSnapshotMessage(
+        encodeSnapshotMessage(serveHistory(reading(whole), Missing.NONE, to, genesis)),
+      );
+      // Either of the two may have been asked.
+      for (const from of [ana, ben]) guest.history.onPart(from, bend(part as HistoryPart));
+    }
+  }
+
+  it.each([0, 5, 200])('comes from the back until nothing is missing, where the first %i are held', (held) => {
+    const guest = behind(slot(LAST), held);
+    run(guest);
+    expect(guest.missing().isEmpty).toBe(true);
+    for (let at = 1; at <= LAST; at++) {
+      expect(guest.store.get(logKey(at))).toEqual(whole.get(logKey(at)));
+      expect(guest.store.get(digestKey(at))).toEqual(whole.get(digestKey(at)));
+    }
+    expect(guest.problems).toEqual([]);
+  });
+
+  it.each([
+    [
+      'another value',
+      (part: HistoryPart) => ({
+        ...part,
+        values: part.values.map((value, i) => (i === 0 ? Uint8Array.of(1, 0x80) : value)),
+      }),
+    ],
+    ['a value left out', (part: HistoryPart) => ({ ...part, values: part.values.slice(0, -1) })],
+    ['another beginning', (part: HistoryPart) => ({ ...part, before: new Uint8Array(32) })],
+    ['what is no value', (part: HistoryPart) => ({ ...part, values: [Uint8Array.of(99), ...part.values] })],
+  ])('with %s is not taken', (_, bend) => {
+    const guest = behind(slot(LAST));
+    run(guest, bend);
+    expect(guest.missing().ranges).toEqual([{ from: 1, to: LAST }]);
+    expect(guest.problems.length).toBeGreaterThan(0);
+  });
+
+  it('that does not meet what was there before the gap is not taken', () => {
+    const guest = behind(slot(LAST), 5);
+    put(guest.store, [[digestKey(5), new Uint8Array(32)]]);
+    run(guest);
+    expect(guest.missing().at(6)).not.toBeNull();
+    expect(guest.problems.length).toBeGreaterThan(0);
+  });
+
+  it('is not given from where it is missing', () => {
+    const gap = Missing.NONE.with({ from: slot(300), to: slot(400) });
+    expect(serveHistory(reading(whole), gap, slot(400), genesis).values).toEqual([]);
+    expect(serveHistory(reading(whole), gap, slot(420), genesis).values).toHaveLength(20);
+  });
+});
