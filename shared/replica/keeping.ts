@@ -21,9 +21,16 @@ export interface KeepingLimits {
   readonly witnessKeepSlots: number;
   /** A store that is so far behind, and by at least as much as it has, takes a snapshot. */
   readonly snapshotLagSlots: number;
+  /** A part of a snapshot: so much of rows, and the row that goes beyond it. */
+  readonly snapshotPartBytes: number;
 }
 
-export const KEEPING_LIMITS: KeepingLimits = { keepSlots: null, witnessKeepSlots: 1024, snapshotLagSlots: 256 };
+export const KEEPING_LIMITS: KeepingLimits = {
+  keepSlots: null,
+  witnessKeepSlots: 1024,
+  snapshotLagSlots: 256,
+  snapshotPartBytes: 256 * 1024,
+};
 
 /** Slots dropped with one batch. */
 const DROP_SLOTS = 256;
@@ -83,6 +90,7 @@ export class Keeping {
     this.#server = new SnapshotServer({
       area,
       alpha: init.alpha,
+      partBytes: init.limits.snapshotPartBytes,
       open: init.snapshot,
       send: init.say,
       onDamage: init.onDamage,

@@ -11,8 +11,6 @@ import type { SnapshotAsk, SnapshotCursor, SnapshotHeader, SnapshotPart, StateRo
 import { type Area, named, placed } from './area.ts';
 import { FIRST_CURSOR, nextRange, rangeAfter } from './snapshot-order.ts';
 
-/** A part's rows. Bytes. */
-const PART_BYTES = 256 * 1024;
 /** Rows read at once: small, so that a part with long texts stays near its bound. */
 const PAGE_ROWS = 64;
 /** Snapshots held open for whoever fetches them: each keeps the space of what is overwritten meanwhile. */
@@ -31,6 +29,8 @@ interface Open {
 export interface ServerInit {
   readonly area: Area;
   readonly alpha: number;
+  /** Of a part's rows. */
+  readonly partBytes: number;
   /** As the disk is now. */
   readonly open: () => KvSnapshot;
   readonly send: (to: PeerId, part: SnapshotPart) => void;
@@ -162,11 +162,11 @@ export class SnapshotServer {
     const go = (at: SnapshotCursor): MaybeLater<{ rows: readonly StateRow[]; next: SnapshotCursor | null } | null> => {
       const range: KvRange | null = rangeAfter(open.header.positions, at, this.#init.area, PAGE_ROWS);
       if (range === null) return { rows, next: null };
-      if (bytes >= PART_BYTES) return { rows, next: at };
+      if (bytes >= this.#init.partBytes) return { rows, next: at };
       return chain(open.snapshot.scan(range), (page) => {
         let last = at;
         for (const [key, record] of page) {
-          if (bytes >= PART_BYTES) return { rows, next: last };
+          if (bytes >= this.#init.partBytes) return { rows, next: last };
           const payload = openRecord(key, record);
           rows.push([named(key), payload]);
           bytes += key.length + payload.length;

@@ -188,6 +188,7 @@ export function drawKeeping(random: Random): KeepingLimits {
     keepSlots: random.pick([null, 0, 3, 20]),
     witnessKeepSlots: random.pick([0, 3, 20]),
     snapshotLagSlots: random.pick([1, 5, 30]),
+    snapshotPartBytes: random.pick([200, 2000, 256 * 1024]),
   };
 }
 

@@ -57,6 +57,7 @@ export class Words {
           `${name} accepts slot ${slot} under ${showBallot(ballot)} and has promised ${showBallot(disk.promised)} (base rule 2)`,
       );
       this.#choices.accepted(slot, ballot, bytes, { ...who, name, held: disk.prefix });
+      this.#handedOver(who, slot);
     }
     // Before an acceptance in a slot counts, what was dropped is held against those who hold it.
     this.#dropped(who, landed);
@@ -88,6 +89,20 @@ export class Words {
         () => `${who.name} drops slot ${last.to}, which only ${holders} other voters of ${c.voters.length} hold (R5)`,
       );
     }
+  }
+
+  /** R2: whoever doesn't hold all that is below a configuration accepts there only once enough of its full voters do. */
+  #handedOver(who: Speaker, at: number): void {
+    const { from, configuration: c } = this.#choices.governing(at, who.name);
+    if (who.disk.durable >= from - 1) return;
+    const holders = count(
+      c,
+      (v) => !v.witness && v.peer !== who.peer && (this.#durable.get(acceptorName(v)) ?? 0) >= from - 1,
+    );
+    check(
+      holders + c.q1 > c.voters.length,
+      () => `${who.name} accepts in slot ${at}, and what is below ${from} is held by only ${holders} others (R2)`,
+    );
   }
 
   #sameDigest(slot: number, digest: Uint8Array, name: string): void {

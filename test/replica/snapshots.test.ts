@@ -7,13 +7,22 @@ import { Random } from '../../shared/base/random.ts';
 import { nextDigest } from '../../shared/consensus/ledger.ts';
 import { NOOP } from '../../shared/consensus/value.ts';
 import { appliedPlace, metaPlace, numberKey, recordHash, StateSum } from '../../shared/document/index.ts';
-import { digestKey, learnedRecord, logKey, opening, STAGING_KEY } from '../../shared/driver/layout.ts';
+import {
+  AREA_KEY,
+  digestKey,
+  learnedRecord,
+  logKey,
+  MISSING_KEY,
+  opening,
+  PROMISE_KEY,
+  STAGING_KEY,
+} from '../../shared/driver/layout.ts';
 import { MemoryStore } from '../../shared/driver/memory-store.ts';
 import { Missing } from '../../shared/driver/missing.ts';
 import { sealed } from '../../shared/driver/overlay.ts';
 import { areaRange, named } from '../../shared/replica/area.ts';
 import { HistoryFetch, serveHistory } from '../../shared/replica/history.ts';
-import { decodeStaging, SnapshotFetch } from '../../shared/replica/snapshot-fetch.ts';
+import { decodeStaging, installOps, SnapshotFetch } from '../../shared/replica/snapshot-fetch.ts';
 import { snapshotRanges } from '../../shared/replica/snapshot-order.ts';
 import { SnapshotServer } from '../../shared/replica/snapshot-server.ts';
 import {
@@ -119,6 +128,7 @@ function serving(store: MemoryStore): { server: SnapshotServer; sent: SnapshotPa
   const server = new SnapshotServer({
     area: 's',
     alpha: 2,
+    partBytes: 256 * 1024,
     open: () => store.snapshotSync(),
     // Through its bytes, as on the wire.
     send: (_to, part) => sent.push(decodeSnapshotMessage(encodeSnapshotMessage(part)) as SnapshotPart),
@@ -266,6 +276,37 @@ describe('a snapshot', () => {
     for (const part of sent.splice(0)) guest.fetch.onPart(ana, part);
     expect(guest.fetch.ready?.slot).toBe(90);
     expect(guest.fetched.size).toBe(0);
+  });
+});
+
+describe('installing', () => {
+  const header = {
+    slot: slot(90),
+    digest: genesis,
+    state: genesis,
+    configurations: [],
+    blockedFrom: null,
+    positions: 3,
+  };
+  const from = { header, area: 's' as const, prefix: slot(40), missing: Missing.NONE, headOnly: false };
+  const keys = (ops: readonly KvOp[], type: KvOp['type']): string[] =>
+    ops.filter((op) => op.type === type).map(({ key }) => key);
+
+  it('keeps what was accepted above the snapshot, and the promise', () => {
+    const ops = installOps({ ...from, accepted: [slot(41), slot(90), slot(91), slot(104)] });
+    expect(keys(ops, 'del')).toEqual([STAGING_KEY, logKey(41), logKey(90)]);
+    expect(keys(ops, 'put')).not.toContain(PROMISE_KEY);
+  });
+
+  it('names what of the log is not here from then on', () => {
+    const ops = installOps({ ...from, accepted: [] });
+    const missing = ops.find(({ key }) => key === MISSING_KEY) as { value: Uint8Array };
+    expect(Missing.decode(missing.value).ranges).toEqual([{ from: 41, to: 90 }]);
+  });
+
+  it('only moves the state where the log is further than the snapshot', () => {
+    const ops = installOps({ ...from, prefix: slot(95), accepted: [slot(96)] });
+    expect(ops.map(({ key }) => key)).toEqual([STAGING_KEY, AREA_KEY]);
   });
 });
 

@@ -1,8 +1,9 @@
 /** Preloaded (`node --import`) with SYNOD_MUTANT set: plants that bug into the modules as they are loaded. */
 import { registerHooks } from 'node:module';
+import { KEEPING_MUTANTS } from './keeping-mutants.ts';
 import { MUTANTS } from './mutants.ts';
 
-const mutant = MUTANTS.find((m) => m.name === process.env.SYNOD_MUTANT);
+const mutant = [...MUTANTS, ...KEEPING_MUTANTS].find((m) => m.name === process.env.SYNOD_MUTANT);
 if (!mutant) throw new Error(`no such mutant: ${process.env.SYNOD_MUTANT}`);
 
 registerHooks({
