@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.ts';
 import { EMPTY } from '../base/bytes.ts';
+import { Table } from './memory-table.ts';
 import {
   type Kv,
   type KvOp,
@@ -29,6 +30,12 @@ export type UnderWay =
   | { readonly type: 'batch'; readonly ops: readonly KvOp[] }
   | { readonly type: 'mark'; readonly place: MarkPlace; readonly bytes: Uint8Array };
 
+/** A batch as the write-ahead file holds it: what it did, and what stood there before. */
+interface Logged {
+  readonly ops: readonly KvOp[];
+  readonly before: readonly KvOp[];
+}
+
 interface Batch {
   readonly ops: readonly KvOp[];
   readonly synced: boolean;
@@ -43,6 +50,9 @@ interface Disk {
   readonly marks: [Uint8Array | null, Uint8Array | null];
   /** A write that failed: it may or may not be there after the next opening, even where the disk was only full. */
   limbo: UnderWay | null;
+  /** The last batches, the oldest first; so many are kept. */
+  logged: Logged[];
+  loggedMax: number;
 }
 
 /**
@@ -78,7 +88,14 @@ export class MemoryStore implements StorePort {
   }
 
   static create(): MemoryStore {
-    return new MemoryStore({ durable: new Table(), pending: [], marks: [null, null], limbo: null });
+    return new MemoryStore({
+      durable: new Table(),
+      pending: [],
+      marks: [null, null],
+      limbo: null,
+      logged: [],
+      loggedMax: 0,
+    });
   }
 
   /** Writes begun so far, batches and marks together. */
@@ -123,7 +140,7 @@ export class MemoryStore implements StorePort {
 
     const { durable, pending } = this.#disk;
     if (sync && pending.length === 0) {
-      durable.apply(copy);
+      this.#settle(copy);
       if (this.#table !== durable) this.#table.apply(copy);
       return;
     }
@@ -156,6 +173,48 @@ export class MemoryStore implements StorePort {
     this.#state = 'closed';
   }
 
+  // --- what a disk does behind everybody's back; only between two processes, or to what lies still
+
+  /** From now on the last `batches` can be dropped. */
+  keepLog(batches: number): void {
+    this.#disk.loggedMax = batches;
+  }
+
+  /** How many batches can be dropped. */
+  get loggedBatches(): number {
+    return this.#disk.logged.length;
+  }
+
+  /** As if these batches had never been written, though they were synced: a damaged part of the write-ahead file, `last` batches before its end. */
+  dropLogged(count: number, last = 0): void {
+    const { durable, logged } = this.#disk;
+    const from = logged.length - last - count;
+    assert(from >= 0 && count > 0, 'only batches that are kept can be dropped', { count, last, kept: logged.length });
+    for (const { before } of logged.slice(from).reverse()) durable.apply(before);
+    const stay = logged.splice(from).slice(count);
+    for (const { ops } of stay) this.#settle(ops);
+    this.#table = durable;
+  }
+
+  /** Whatever a record was, it is this now; null: it is gone. */
+  rot(key: string, value: Uint8Array | null): void {
+    const op: KvOp = value === null ? { type: 'del', key } : { type: 'put', key, value };
+    this.#disk.durable.apply([op]);
+    if (this.#table !== this.#disk.durable) this.#table.apply([op]);
+  }
+
+  rotMark(place: MarkPlace, bytes: Uint8Array | null): void {
+    this.#disk.marks[place] = bytes;
+  }
+
+  /** All of it as it is now, on another disk: a backup, or a copied directory. */
+  copy(): MemoryStore {
+    const { durable, pending, marks, loggedMax } = this.#disk;
+    const whole = durable.copy();
+    for (const { ops } of pending) whole.apply(ops);
+    return new MemoryStore({ durable: whole, pending: [], marks: [...marks], limbo: null, logged: [], loggedMax });
+  }
+
   /**
    * The same contents in a new process, after a clean close or a `kill`: nothing is lost but what a failed sync left open. As with
    * LevelDB, opening carries everything that is found to the disk.
@@ -171,8 +230,8 @@ export class MemoryStore implements StorePort {
 
   #again(choice: CrashChoice | undefined, keepAll: boolean, during?: UnderWay): MemoryStore {
     this.closeSync();
-    const { durable, pending, limbo } = this.#disk;
-    for (const { ops, synced } of pending) if (keepAll || synced || choice?.chance(0.5)) durable.apply(ops);
+    const { pending, limbo } = this.#disk;
+    for (const { ops, synced } of pending) if (keepAll || synced || choice?.chance(0.5)) this.#settle(ops);
     this.#disk.pending = [];
     this.#disk.limbo = null;
     if (limbo !== null) this.#decide(limbo, choice);
@@ -183,7 +242,7 @@ export class MemoryStore implements StorePort {
   /** A write that nobody was told of is there or not. */
   #decide(write: UnderWay, choice: CrashChoice | undefined): void {
     if (write.type === 'batch') {
-      if (choice?.chance(0.5)) this.#disk.durable.apply(write.ops);
+      if (choice?.chance(0.5)) this.#settle(write.ops);
       return;
     }
     const cut = choice?.below(write.bytes.length + 1) ?? 0;
@@ -194,9 +253,18 @@ export class MemoryStore implements StorePort {
     const { durable, pending } = this.#disk;
     do {
       const oldest = pending.shift();
-      if (oldest !== undefined) durable.apply(oldest.ops);
+      if (oldest !== undefined) this.#settle(oldest.ops);
     } while (pending[0]?.synced);
     if (pending.length === 0) this.#table = durable;
+  }
+
+  #settle(ops: readonly KvOp[]): void {
+    const { durable, logged, loggedMax } = this.#disk;
+    if (loggedMax > 0) {
+      logged.push({ ops, before: durable.before(ops) });
+      if (logged.length > loggedMax) logged.shift();
+    }
+    durable.apply(ops);
   }
 
   #begin(write: UnderWay): void {
@@ -238,66 +306,4 @@ function overlaid(place: Uint8Array | null, bytes: Uint8Array, length: number): 
   whole.set(place ?? EMPTY);
   whole.set(bytes.subarray(0, length));
   return whole;
-}
-
-/** A map in the order of its keys. */
-class Table {
-  #rows: Map<string, Uint8Array>;
-  #keys: string[];
-
-  constructor(rows = new Map<string, Uint8Array>(), keys: string[] = []) {
-    this.#rows = rows;
-    this.#keys = keys;
-  }
-
-  copy(): Table {
-    return new Table(new Map(this.#rows), this.#keys.slice());
-  }
-
-  get(key: string): Uint8Array | undefined {
-    return this.#rows.get(key);
-  }
-
-  scan({ gte, lt, reverse = false, limit }: KvRange): KvRow[] {
-    const from = this.#find(gte);
-    const to = this.#find(lt);
-    const rows: KvRow[] = [];
-    const count = Math.min(limit, to - from);
-    for (let i = 0; i < count; i++) {
-      const key = this.#keys[reverse ? to - 1 - i : from + i] as string;
-      rows.push([key, this.#rows.get(key) as Uint8Array]);
-    }
-    return rows;
-  }
-
-  apply(ops: readonly KvOp[]): void {
-    for (const op of ops) {
-      const known = this.#rows.has(op.key);
-      if (op.type === 'put') {
-        if (!known) this.#insert(op.key);
-        this.#rows.set(op.key, op.value);
-      } else if (known) {
-        this.#keys.splice(this.#find(op.key), 1);
-        this.#rows.delete(op.key);
-      }
-    }
-  }
-
-  #insert(key: string): void {
-    const last = this.#keys.at(-1);
-    if (last === undefined || last < key) this.#keys.push(key);
-    else this.#keys.splice(this.#find(key), 0, key);
-  }
-
-  /** The place of the first key that is not before `key`. */
-  #find(key: string): number {
-    let low = 0;
-    let high = this.#keys.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#keys[middle] as string) < key) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
 }

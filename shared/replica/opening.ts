@@ -11,6 +11,7 @@ import {
   slot,
 } from '../base/ids.ts';
 import type { KvOp, KvReader } from '../base/kv.ts';
+import { compareBallots, decodeBallot } from '../consensus/ballot.ts';
 import { type Configuration, ConfigurationHistory, majorities } from '../consensus/configuration.ts';
 import { nextDigest, type Restored } from '../consensus/ledger.ts';
 import type { Value } from '../consensus/value.ts';
@@ -18,7 +19,13 @@ import { decodeGenesis, type Genesis } from '../document/genesis.ts';
 import { batchHash, genesisOps } from '../document/index.ts';
 import type { JournalCore } from '../driver/journal.ts';
 import { JOURNAL_KEYS, JournalCheck, TURN_RANGE } from '../driver/journal-check.ts';
-import { damagedVerdict, type Turn as JournalTurn, type Prepared, type Problem } from '../driver/journal-format.ts';
+import {
+  damagedVerdict,
+  type Turn as JournalTurn,
+  type Mark,
+  type Prepared,
+  type Problem,
+} from '../driver/journal-format.ts';
 import {
   AREA_KEY,
   decodeDigest,
@@ -157,8 +164,10 @@ export function* openStore(kv: KvReader): Generator<Ask, OpenedStore, Answer> {
         accepted: yield* scanAll(acceptedRange(storedPrefix(opening(kv), start).prefix)),
         hash: batchHash,
       });
+      holdTogether(kv, restored, verdict.mark);
     } catch (error) {
       if (!isDamage(error)) throw error;
+      restored = null;
       // Durable before anything else is done: what this acceptor had said can't be told any more, at no later start either.
       problems = [{ code: 'ACCEPTED_MISSING', message: error.message }];
       yield { type: 'write', prepared: journal.prepareMark(NOTHING_SAID, [damagedVerdict(problems)]) };
@@ -201,6 +210,25 @@ function readKept(kv: KvReader): Kept {
     missing: missing === undefined ? Missing.NONE : Missing.decode(missing),
     staging: staging === undefined ? null : decodeStaging(staging),
   };
+}
+
+/**
+ * Records that are whole can still be gone, each by itself: without its record, a promise would be none, and a prefix 0. The others speak of them. @throws FormatError
+ */
+function holdTogether(kv: KvReader, { promised, prefix, digest, accepted }: Restored, mark: Mark): void {
+  const marked = mark.promise === null ? null : decodeBallot(mark.promise);
+  if (compareBallots(promised, marked) < 0) throw new FormatError('the promise that the mark names is gone');
+  for (const [at, { ballot }] of accepted) {
+    if (compareBallots(ballot, promised) > 0)
+      throw new FormatError(`the promise behind what was accepted in slot ${at} is gone`);
+  }
+  if (kv.get(digestKey(prefix + 1)) !== undefined)
+    throw new FormatError(`more than ${prefix} slots were known to be chosen`);
+  if (prefix === 0) return;
+  const record = kv.get(digestKey(prefix));
+  if (record === undefined || !equal(decodeDigest(openRecord(digestKey(prefix), record)), digest)) {
+    throw new FormatError(`the digest of slot ${prefix} is gone or another one`);
+  }
 }
 
 function readGroup(kv: KvReader): { genesisBytes: Uint8Array; incarnation: Incarnation } {

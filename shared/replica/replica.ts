@@ -480,6 +480,11 @@ export class Replica implements Application {
     return this.#steering.voting();
   }
 
+  /** The leader proposes these quorum sizes for the voters that there are. Without effect where that is not possible now. */
+  proposeQuorums(q1: number, q2: number): void {
+    this.#driver.enqueue({ type: 'reconfigure', voters: this.#core.configuration.voters, q1, q2 });
+  }
+
   // --- in
 
   tick(): void {

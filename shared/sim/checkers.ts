@@ -10,15 +10,18 @@ export class Agreement {
   readonly #looked = new WeakMap<Replica, { prefix: number; applied: number }>();
   highest = 0;
 
-  look(name: string, replica: Replica): void {
+  /** @param isState whether what it has applied counts, too: not where its records were damaged. */
+  look(name: string, replica: Replica, isState: boolean): void {
     const { prefix, applied } = replica;
     const last = this.#looked.get(replica);
     if (last?.prefix === prefix && last.applied === applied) return;
     check(!last || (prefix >= last.prefix && applied >= last.applied), () => `${name} forgot what was committed`);
     this.#looked.set(replica, { prefix, applied });
-    this.#same(this.#digests, prefix, toHex(replica.inspect().digest), `${name}: digest at slot`);
-    this.#same(this.#states, applied, toHex(replica.reader.stateHash()), `${name}: state after slot`);
     this.highest = Math.max(this.highest, prefix);
+    this.#same(this.#digests, prefix, toHex(replica.inspect().digest), `${name}: digest at slot`);
+    if (!isState) return;
+    this.#same(this.#digests, applied, toHex(replica.appliedDigest), `${name}: digest of what is applied up to slot`);
+    this.#same(this.#states, applied, toHex(replica.reader.stateHash()), `${name}: state after slot`);
   }
 
   #same(known: Map<number, string>, at: number, is: string, what: string): void {

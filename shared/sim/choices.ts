@@ -45,12 +45,19 @@ export class Choices {
   readonly alpha: number;
   /** Everything up to here is chosen. */
   prefix = 0;
+  /** Machines that vote again under another incarnation. */
+  readmissions = 0;
   readonly #slots = new Map<number, Slots>();
   readonly #inForce: Force[];
 
   constructor(alpha: number, first: Configuration) {
     this.alpha = alpha;
     this.#inForce = [{ slot: 0, from: 1, configuration: first }];
+  }
+
+  /** How many configurations took force after the first. */
+  get changes(): number {
+    return this.#inForce.length - 1;
   }
 
   get newest(): Force {
@@ -171,10 +178,23 @@ export class Choices {
     for (let next = this.#slots.get(this.prefix + 1)?.chosen; next; next = this.#slots.get(this.prefix + 1)?.chosen) {
       this.prefix++;
       const c = next.configuration;
-      if (c && c.previous === this.newest.slot && this.#at(this.prefix) === this.newest) {
-        this.#inForce.push({ slot: this.prefix, from: this.prefix + this.alpha, configuration: c });
-      }
+      if (c && c.previous === this.newest.slot && this.#at(this.prefix) === this.newest) this.#force(c);
     }
+  }
+
+  /** Base rule 4, counted here once more: whoever may propose has met whoever may have chosen, and where there are two a value is on two. */
+  #force(c: Configuration): void {
+    const n = new Set(c.voters.map((v) => v.peer)).size;
+    check(
+      n === c.voters.length && c.q1 <= n && c.q2 <= n && c.q1 + c.q2 > n && c.q2 >= Math.min(2, n),
+      () =>
+        `the configuration of ${this.prefix} has quorums of ${c.q1} and ${c.q2} among ${c.voters.length} (base rule 4)`,
+    );
+    const before = this.newest.configuration.voters;
+    for (const { peer, incarnation } of c.voters) {
+      if (before.some((v) => v.peer === peer && v.incarnation !== incarnation)) this.readmissions++;
+    }
+    this.#inForce.push({ slot: this.prefix, from: this.prefix + this.alpha, configuration: c });
   }
 
   /** A node holds `value` as the chosen one of slot `at`. */

@@ -30,15 +30,27 @@ export class DiskView {
   promised: Ballot | null = null;
   prefix = 0;
   missing: Missing = Missing.NONE;
+  ownSeq = 0;
   /** Up to which slot each area's state goes, and which of them counts. */
   readonly #applied = new Map<string, number>();
   #area = 's';
-  ownSeq = 0;
 
   /** Up to here values, or a state made from them, stand on this disk. */
   get durable(): number {
     const applied = this.#applied.get(this.#area) ?? 0;
     return this.missing.meets(applied + 1, this.prefix) ? applied : this.prefix;
+  }
+
+  copy(): DiskView {
+    const copy = new DiskView();
+    for (const [at, row] of this.rows) copy.rows.set(at, row);
+    copy.promised = this.promised;
+    copy.prefix = this.prefix;
+    copy.missing = this.missing;
+    copy.ownSeq = this.ownSeq;
+    for (const [area, at] of this.#applied) copy.#applied.set(area, at);
+    copy.#area = this.#area;
+    return copy;
   }
 
   take(ops: readonly KvOp[]): Landed {

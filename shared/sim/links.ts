@@ -6,6 +6,9 @@ export interface LinkFaults {
   /** 0 … 1 per frame. */
   loss: number;
   duplication: number;
+  /** 0 … 1 per frame: it comes once more, up to `replayMaxMs` later, whatever happened meanwhile. */
+  replay: number;
+  replayMaxMs: number;
   /** Frames take between these, so that they overtake each other. */
   delayMinMs: number;
   delayMaxMs: number;
@@ -24,6 +27,7 @@ export interface LinkCounts {
   sent: number;
   lost: number;
   duplicated: number;
+  replayed: number;
   cut: number;
   late: number;
 }
@@ -31,7 +35,7 @@ export interface LinkCounts {
 /** The network between numbered nodes: each direction of each pair may be cut or clogged by itself. */
 export class Links {
   readonly faults: LinkFaults;
-  readonly counts: LinkCounts = { sent: 0, lost: 0, duplicated: 0, cut: 0, late: 0 };
+  readonly counts: LinkCounts = { sent: 0, lost: 0, duplicated: 0, replayed: 0, cut: 0, late: 0 };
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   readonly #cut = new Set<number>();
@@ -48,6 +52,10 @@ export class Links {
     this.#cut.add(direction(from, to));
   }
 
+  join(from: number, to: number): void {
+    this.#cut.delete(direction(from, to));
+  }
+
   clog(from: number, to: number, untilMs: number): void {
     this.#cloggedUntilMs.set(direction(from, to), untilMs);
   }
@@ -59,6 +67,15 @@ export class Links {
       for (let b = 0; b < nodes; b++) {
         if (a !== b && !groups.some((g) => g.includes(a) && g.includes(b))) this.cut(a, b);
       }
+    }
+  }
+
+  /** Only these pairs hear each other. */
+  connectOnly(nodes: number, pairs: readonly (readonly [number, number])[]): void {
+    this.partition(nodes, []);
+    for (const [a, b] of pairs) {
+      this.join(a, b);
+      this.join(b, a);
     }
   }
 
@@ -74,7 +91,7 @@ export class Links {
   /** From now on everything arrives, at once and in order enough. */
   repair(): void {
     this.heal();
-    Object.assign(this.faults, { loss: 0, duplication: 0, delayMaxMs: 2, straggle: 0, held: null });
+    Object.assign(this.faults, { loss: 0, duplication: 0, replay: 0, delayMaxMs: 2, straggle: 0, held: null });
   }
 
   send(from: number, to: number, type: string, deliver: () => void): void {
@@ -97,6 +114,10 @@ export class Links {
       if (this.faults.dropsUnderWay && this.isCut(from, to)) this.counts.cut++;
       else deliver();
     };
+    if (this.faults.replay > 0 && random.chance(this.faults.replay)) {
+      this.counts.replayed++;
+      this.#scheduler.after(random.number() * this.faults.replayMaxMs, arrive);
+    }
     for (let i = 0; i < copies; i++) this.#scheduler.after(this.#delayMs(direction(from, to), type), arrive);
   }
 

@@ -1,17 +1,19 @@
+import { InvariantError } from '../base/assert.ts';
 import type { Signer } from '../base/crypto.ts';
 import type { Incarnation, PeerId } from '../base/ids.ts';
-import { incarnationBytes, incarnationFromBytes, peerFromKey } from '../base/ids.ts';
-import type { KvOp } from '../base/kv.ts';
+import { incarnationFromBytes, peerFromKey } from '../base/ids.ts';
 import type { Random } from '../base/random.ts';
 import type { TurnWrite } from '../driver/driver.ts';
-import { JournalCore } from '../driver/journal.ts';
-import type { Prepared } from '../driver/journal-format.ts';
-import { MemoryStore, type UnderWay } from '../driver/memory-store.ts';
-import { type Answer, type Ask, firstTurn, type OpenedStore, openStore } from '../replica/opening.ts';
+import type { JournalCore } from '../driver/journal.ts';
+import type { UnderWay } from '../driver/memory-store.ts';
+import { StoreError } from '../driver/store.ts';
+import type { OpenedStore } from '../replica/opening.ts';
 import { type Outgoing, Replica, type ReplicaEvents, type ReplicaSettings } from '../replica/replica.ts';
+import { check } from './check.ts';
 import { DiskView, type Landed } from './disk-view.ts';
 import { simSigner, simVerifier } from './keys.ts';
-import type { Step } from './plan.ts';
+import { type Finding, isDamage, LOGGED_BATCHES, NodeStore } from './node-store.ts';
+import type { Plan, Step } from './plan.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export interface DiskTimes {
@@ -26,20 +28,37 @@ export interface NodeSurroundings {
   landed(node: SimNode, landed: Landed): void;
   /** Called between the steps of a turn; the node may die in it. */
   reached(node: SimNode, step: Step): void;
+  /** Before a turn is applied: after how many reads the node dies in the middle of it; null: it doesn't. */
+  diesApplying(node: SimNode): number | null;
+  /** It died there. */
+  died(node: SimNode): void;
+  /** The disk failed: the peer stops, and somebody has to start it again. */
+  stopped(node: SimNode): void;
+  /** The store was found damaged for the first time. */
+  damaged(node: SimNode): void;
   /** After every finished turn. */
   turned(node: SimNode): void;
   ticked(node: SimNode, replica: Replica): void;
   events(node: SimNode): ReplicaEvents;
   note(line: string): void;
   readonly disk: DiskTimes;
-  /** How a node's replica is set up, where that is not as usual: whether it stays on, how patient its policy about voters is. */
-  settings?(node: SimNode): ReplicaSettings;
+  /** How a node's replica is set up: what it keeps, whether it stays on, how patient its policy about voters is. */
+  settings(node: SimNode): ReplicaSettings;
+  readonly failure: Plan['failure'];
+  /** Stores keep what it takes to damage them. */
+  readonly damages: boolean;
 }
 
 const TICK_MS = 50;
 /** Frames that wait for a node that stands still; the links drop what is more. */
 const MAILBOX_MAX = 500;
-const EVERYTHING = { gte: 'c/', lt: 'n', limit: 1_000_000 };
+/** A disk that is full to the last byte is tried again after this. */
+const FULL_DISK_PAUSE_MS = 2000;
+
+/** Thrown into a process that dies in the middle of its work. */
+class Died extends Error {
+  override readonly name = 'Died';
+}
 
 /** One simulated machine: a production replica on a memory disk, with a clock of its own. Everything that is lost in a crash is lost here. */
 export class SimNode {
@@ -52,36 +71,53 @@ export class SimNode {
   /** How long its ticks take, as a part of what they should. */
   drift = 1;
   replica: Replica | null = null;
-  disk = new DiskView();
   /** Starts so far. */
   life = 0;
   /** Snapshots that became its own. */
   installs = 0;
+  /** Writes that its disk did not take. */
+  failedWrites = 0;
   /** It lost its store and is a new incarnation. */
   wiped = false;
   /** Its writes take so much longer. */
   slownessMs = 0;
+  /** Until then a write doesn't come back; for ever only until the process ends. */
+  hungUntilMs = 0;
+  /** Its disk failed, so it stays down until somebody starts it. */
+  isStopped = false;
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   readonly #around: NodeSurroundings;
-  #store: MemoryStore | null = null;
+  #store: NodeStore | null = null;
   #journal: JournalCore | null = null;
+  #nonce: Uint8Array;
   #busy = false;
+  #diesAfterReads: number | null = null;
+  #fullUntilMs = 0;
   #underWay: UnderWay | null = null;
   #pumpPlanned = false;
   #pausedUntilMs = 0;
   #mailbox: ((replica: Replica) => void)[] = [];
 
-  constructor(index: number, scheduler: Scheduler, random: Random, around: NodeSurroundings) {
+  /** @param twinOf the machine whose data directory was copied to this one: the same keys, the same place in the network */
+  constructor(
+    index: number,
+    scheduler: Scheduler,
+    random: Random,
+    around: NodeSurroundings,
+    twinOf: SimNode | null = null,
+  ) {
     this.index = index;
-    this.name = `n${index}`;
+    this.name = twinOf === null ? `n${index}` : `n${index}'`;
     this.#scheduler = scheduler;
     this.#random = random;
     this.#around = around;
     const key = random.bytes(32);
-    this.signer = simSigner(key);
-    this.peer = peerFromKey(key);
-    this.incarnation = incarnationFromBytes(random.bytes(16));
+    this.signer = twinOf?.signer ?? simSigner(key);
+    this.peer = twinOf?.peer ?? peerFromKey(key);
+    this.incarnation = twinOf?.incarnation ?? incarnationFromBytes(random.bytes(16));
+    this.#store = twinOf?.store?.twin() ?? null;
+    this.#nonce = random.bytes(8);
     this.clockSkewMs = random.chance(0.3) ? (random.number() - 0.5) * 2e9 : 0;
   }
 
@@ -95,35 +131,61 @@ export class SimNode {
     return this.replica?.prefix ?? 0;
   }
 
+  /** What the checks hold its words against. */
+  get disk(): DiskView {
+    return this.#store?.view ?? NOTHING;
+  }
+  get store(): NodeStore | null {
+    return this.#store;
+  }
+  /** It found its store damaged, and reads only. */
+  get isDamaged(): boolean {
+    return this.#store?.isDamaged === true;
+  }
+  get forgot(): string | null {
+    return this.#store?.forgot ?? null;
+  }
+  /** What it shows may be wrong. */
+  get lostState(): boolean {
+    return this.#store?.lostState === true;
+  }
+  /** Its store may turn out to be damaged at any time. */
+  get isTreated(): boolean {
+    return this.#store?.isTreated === true;
+  }
+  get isHung(): boolean {
+    return this.#scheduler.nowMs < this.hungUntilMs;
+  }
+
   /** A new store, whole before it counts (production makes it aside and renames it). */
   found(genesisBytes: Uint8Array): void {
-    this.#store = MemoryStore.create();
-    const { prepared } = JournalCore.create(
-      incarnationBytes(this.incarnation),
-      firstTurn(genesisBytes, this.incarnation),
-    );
-    this.#write(this.#store, prepared);
+    const store = NodeStore.create(this.incarnation, genesisBytes);
+    const { failure, damages } = this.#around;
+    if (failure?.node === this.index && !this.wiped) store.failAt(failure);
+    if (damages) store.memory.keepLog(LOGGED_BATCHES);
+    this.#store = store;
     this.start();
   }
 
-  #write(store: MemoryStore, { ops, mark }: Prepared): void {
-    if (ops.length > 0) store.writeSync(ops, { sync: true });
-    store.markWriteSync(mark.place, mark.bytes);
+  start(found: Finding | null = null): void {
+    const store = this.#store;
+    if (this.replica !== null || store === null) return;
+    store.isFull = this.#scheduler.nowMs < this.#fullUntilMs;
+    try {
+      const { opened, isNews } = store.open(found);
+      this.#run(store, opened);
+      if (!isNews) return;
+      this.#around.note(`${this.name} is damaged: ${opened.problems.map((p) => p.message).join('; ')}`);
+      this.#around.landed(this, store.look());
+      this.#around.damaged(this);
+    } catch (error) {
+      this.#onTrouble(error);
+    }
   }
 
-  start(): void {
-    if (this.replica !== null || this.#store === null) return;
-    const opened = this.#open(this.#store);
-    if (opened.problems.length > 0)
-      throw new Error(`node ${this.index} found damage: ${JSON.stringify(opened.problems)}`);
-    this.life++;
-    this.#journal = opened.journal;
-    this.#busy = false;
-    this.#pausedUntilMs = 0;
-    this.#mailbox = [];
+  #run(store: NodeStore, opened: OpenedStore): void {
     const random = this.#random;
-    const store = this.#store;
-    this.replica = new Replica({
+    const replica = new Replica({
       self: this.peer,
       store: opened,
       ports: {
@@ -132,14 +194,27 @@ export class SimNode {
         verifyAll: (list) => list.map((signed) => simVerifier.verify(signed)),
         randomBytes: (length) => random.bytes(length),
         random: () => random.number(),
-        kv: { get: (key) => store.get(key) },
-        snapshot: () => store.snapshotSync(),
+        kv: { get: (key) => this.#read(store, key) },
+        snapshot: () => store.memory.snapshotSync(),
       },
       events: this.#around.events(this),
-      ...this.#around.settings?.(this),
+      ...this.#around.settings(this),
     });
-    this.#around.note(`${this.name} starts at prefix ${this.replica.prefix}`);
+    this.life++;
+    this.#journal = opened.journal;
+    this.#nonce = random.bytes(8);
+    this.#busy = false;
+    this.#pausedUntilMs = 0;
+    this.#mailbox = [];
+    this.isStopped = false;
+    this.replica = replica;
+    this.#around.note(`${this.name} starts at prefix ${replica.prefix}`);
     this.#tickAfter(random.number() * TICK_MS, this.life);
+  }
+
+  #read(store: NodeStore, key: string): Uint8Array | undefined {
+    if (this.#diesAfterReads !== null && this.#diesAfterReads-- === 0) throw new Died();
+    return store.get(key);
   }
 
   #tickAfter(delayMs: number, life: number): void {
@@ -147,60 +222,91 @@ export class SimNode {
       const { replica } = this;
       if (this.life !== life || replica === null) return;
       if (this.isPaused) return this.#tickAfter(this.#pausedUntilMs - this.#scheduler.nowMs, life);
-      replica.tick();
-      this.#around.ticked(this, replica);
+      this.#take(() => {
+        replica.tick();
+        this.#around.ticked(this, replica);
+      }, replica);
       this.pump();
       this.#tickAfter(TICK_MS * this.drift, life);
     });
   }
 
-  #open(store: MemoryStore): OpenedStore {
-    const opening: Generator<Ask, OpenedStore, Answer> = openStore({ get: (key) => store.get(key) });
-    let answer: Answer;
-    for (;;) {
-      const step = opening.next(answer);
-      if (step.done) return step.value;
-      const ask = step.value;
-      if (ask.type === 'scan') answer = store.scanSync(ask.range);
-      else if (ask.type === 'marks') answer = store.markReadSync();
-      else {
-        this.#write(store, ask.prepared);
-        answer = undefined;
-      }
-    }
+  /** What becomes of a running peer where its disk or one of its records is not what it must be. Anything else is a bug. */
+  #onTrouble(error: unknown): void {
+    this.#diesAfterReads = null;
+    if (error instanceof Died) return this.#around.died(this);
+    const isFull = error instanceof StoreError && error.code === 'DISK_FULL';
+    const store = this.#store;
+    const isLost = error instanceof InvariantError && store?.lostState === true;
+    const isFailed = isLost || (error instanceof StoreError && error.code === 'DISK_FAILED');
+    if (store === null || !(isFull || isFailed || isDamage(error))) throw error;
+    check(isFull || isFailed || store.isTreated, () => `${this.name} finds damage where nobody did any: ${error}`);
+    this.#around.note(`${this.name}: ${error.name}: ${error.message}`);
+    if (error instanceof StoreError) this.failedWrites++;
+    this.#end();
+    store.leave(this.#random, false, null);
+    this.#around.landed(this, store.look());
+    if (isFailed) return this.#stop();
+    if (!isFull) return this.start({ code: 'RECORD_DAMAGED', message: error.message });
+    const { life } = this;
+    // The ballast was freed, or there is no room at all.
+    const pauseMs = this.#scheduler.nowMs < this.#fullUntilMs ? FULL_DISK_PAUSE_MS : 0;
+    this.#scheduler.after(pauseMs, () => {
+      if (this.life === life) this.start();
+    });
+  }
+
+  #stop(): void {
+    this.isStopped = true;
+    this.#around.stopped(this);
+  }
+
+  #end(): void {
+    this.replica = null;
+    this.life++;
+    this.#underWay = null;
+  }
+
+  /** Quick, with room, and nothing fails any more. */
+  repairDisk(): void {
+    this.slownessMs = 0;
+    this.#fullUntilMs = 0;
+    this.#store?.repair();
+    if (this.hungUntilMs === Infinity) this.crash(false);
+    this.hungUntilMs = 0;
+  }
+
+  /** No room for so long, from one of the next writes on. */
+  fill(forMs: number, writes: number): void {
+    this.#fullUntilMs = this.#scheduler.nowMs + forMs;
+    this.#store?.failSoon(writes, 'DISK_FULL');
   }
 
   /** The process is gone, at whatever point it was; with `powerCut` unsynced writes may be, too. */
   crash(powerCut: boolean): void {
     if (this.replica === null || this.#store === null) return;
-    this.replica = null;
-    this.life++;
     const during = this.#underWay;
-    this.#underWay = null;
-    const choice = this.#random;
-    if (powerCut || during) this.#store = this.#store.crash(during ? { choice, during } : { choice });
-    else this.#store = this.#store.reopen(choice);
+    this.#end();
+    this.hungUntilMs = 0;
+    this.#store.leave(this.#random, powerCut, during);
     this.#around.note(
       `${this.name} crashes${powerCut ? ', power cut' : ''}${during ? ` during a ${during.type}` : ''}`,
     );
-    this.#look();
+    this.#around.landed(this, this.#store.look());
   }
 
-  /** What is on the disk now, whatever became of the write that was under way. */
-  #look(): void {
-    const store = this.#store as MemoryStore;
-    const applied = ['s/applied', 'z/applied'].flatMap((key) => store.scanSync({ gte: key, lt: `${key}!`, limit: 1 }));
-    const rows = [...store.scanSync(EVERYTHING), ...applied];
-    const ops = rows.map(([key, value]): KvOp => ({ type: 'put', key, value }));
-    this.#around.landed(this, this.disk.take(ops));
+  /** The machine is gone for good. */
+  retire(): void {
+    this.crash(true);
+    this.#store = null;
   }
 
   /** The machine comes back with an empty disk, as a new incarnation. */
   wipe(genesisBytes: Uint8Array): void {
     this.crash(true);
     this.incarnation = incarnationFromBytes(this.#random.bytes(16));
-    this.disk = new DiskView();
     this.wiped = true;
+    this.isStopped = false;
     this.#around.note(`${this.name} lost its disk and is ${this.incarnation.slice(0, 4)} now`);
     this.found(genesisBytes);
   }
@@ -218,7 +324,8 @@ export class SimNode {
       const waiting = this.#mailbox;
       this.#mailbox = [];
       if (this.life !== life || this.replica === null) return;
-      for (const receive of waiting) receive(this.replica);
+      const { replica } = this;
+      for (const receive of waiting) if (this.life === life) this.#take(receive, replica);
       this.pump();
     });
   }
@@ -245,37 +352,64 @@ export class SimNode {
   #turn(): void {
     const { replica } = this;
     if (replica === null || this.#busy || this.isPaused) return;
-    if (replica.wantsReopening) return this.#reopen(replica);
-    if (!replica.isReady) return;
+    this.#guarded(() => {
+      if (replica.wantsReopening) this.#reopen(replica, this.life);
+      else if (replica.isReady) this.#begin(replica, this.life);
+    });
+  }
+
+  #guarded(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.#onTrouble(error);
+    }
+  }
+
+  #begin(replica: Replica, life: number): void {
     const turn = replica.begin(Math.max(0, Math.round(this.#scheduler.nowMs + 1.7e12 + this.clockSkewMs)));
-    for (const out of turn.send) this.#around.send(this, out);
-    if (turn.write === null) return this.#finish(replica);
-    this.#writeTurn(
+    this.#sendAll(turn.send, life);
+    this.#around.reached(this, 'begun');
+    if (this.life !== life) return;
+    if (turn.write === null) return this.#finish(replica, life);
+    this.#carry(
       turn.write,
-      () => {
-        for (const out of replica.batchLanded()) this.#around.send(this, out);
-      },
-      () => this.#finish(replica),
+      life,
+      () => this.#sendAll(replica.batchLanded(), life),
+      () => this.#finish(replica, life),
     );
   }
 
-  /** A batch and its mark, with whatever may come between. Both calls only in this life. */
-  #writeTurn(write: TurnWrite, landed: () => void, done: () => void): void {
-    const { life } = this;
+  /** The store changed under its replica: the next one starts from what is on the disk. Who waits for something it wrote is not told any more. */
+  #reopen(replica: Replica, life: number): void {
+    const write = replica.lastWrite();
+    this.#around.note(`${this.name} opens its store anew${write === null ? '' : ', with a snapshot'}`);
+    const again = (): void => {
+      replica.end();
+      this.#end();
+      if (write !== null) this.installs++;
+      this.start();
+    };
+    if (write === null) again();
+    else this.#carry(write, life, () => undefined, again);
+  }
+
+  /** A batch to the disk, then its mark, with whatever may come between. Both calls only in this life. */
+  #carry(write: TurnWrite, life: number, landed: () => void, done: () => void): void {
     const journal = this.#journal as JournalCore;
     const { ops, mark } = journal.prepare(write);
     this.#busy = true;
     const { batchMinMs, batchMaxMs, markMaxMs } = this.#around.disk;
     this.#underWay = { type: 'batch', ops };
-    const batchMs = this.slownessMs + batchMinMs + this.#random.number() * (batchMaxMs - batchMinMs);
-    this.#later(batchMs, life, () => {
-      (this.#store as MemoryStore).writeSync(ops, { sync: true });
+    this.#write(this.slownessMs + batchMinMs + this.#random.number() * (batchMaxMs - batchMinMs), life, () => {
+      const store = this.#store as NodeStore;
+      store.writeBatch(ops);
       this.#underWay = { type: 'mark', ...mark };
-      this.#around.landed(this, this.disk.take(ops));
-      if (this.life === life) landed();
+      this.#around.landed(this, store.view.take(ops));
+      landed();
       this.#around.reached(this, 'batch');
-      this.#later(this.#random.number() * markMaxMs, life, () => {
-        (this.#store as MemoryStore).markWriteSync(mark.place, mark.bytes);
+      this.#write(this.#random.number() * markMaxMs, life, () => {
+        store.writeMark(mark);
         this.#underWay = null;
         journal.committed();
         this.#around.reached(this, 'mark');
@@ -286,25 +420,31 @@ export class SimNode {
     });
   }
 
-  /** The store changed under its replica: the next one starts from what is on the disk. Who waits for something it wrote is not told any more. */
-  #reopen(replica: Replica): void {
-    const write = replica.lastWrite();
-    const again = (): void => {
-      replica.end();
-      this.replica = null;
-      if (write !== null) this.installs++;
-      this.start();
-    };
-    this.#around.note(`${this.name} opens its store anew${write === null ? '' : ', with a snapshot'}`);
-    if (write === null) again();
-    else this.#writeTurn(write, () => undefined, again);
+  /** Takes so long, or as long as the disk hangs. */
+  #write(forMs: number, life: number, run: () => void): void {
+    this.#later(forMs, life, () => {
+      if (!this.isHung) return this.#guarded(run);
+      if (this.hungUntilMs < Infinity) this.#write(this.hungUntilMs - this.#scheduler.nowMs, life, run);
+    });
   }
 
-  #finish(replica: Replica): void {
-    for (const out of replica.finish()) this.#around.send(this, out);
+  #sendAll(list: readonly Outgoing[], life: number): void {
+    for (const out of list) {
+      if (this.life !== life) return;
+      this.#around.send(this, out);
+      this.#around.reached(this, 'sending');
+    }
+  }
+
+  #finish(replica: Replica, life: number): void {
+    this.#sendAll(replica.finish(), life);
+    if (this.life === life) this.#around.reached(this, 'sent');
+    if (this.life !== life) return;
+    this.#diesAfterReads = this.#around.diesApplying(this);
     replica.applyTurn();
+    this.#diesAfterReads = null;
     this.#around.turned(this);
-    this.#around.reached(this, 'sent');
+    this.#around.reached(this, 'applied');
     this.pump();
   }
 
@@ -315,15 +455,29 @@ export class SimNode {
       if (this.#mailbox.length < MAILBOX_MAX) this.#mailbox.push(receive);
       return;
     }
-    receive(this.replica);
+    this.#take(receive, this.replica);
+    this.pump();
+  }
+
+  /** What isn't met in a turn of its own ends the peer in production; whoever starts it again looks at the store first. */
+  #take(receive: (replica: Replica) => void, replica: Replica): void {
+    try {
+      receive(replica);
+    } catch (error) {
+      this.#onTrouble(isDamage(error) ? new StoreError('DISK_FAILED', error.message) : error);
+    }
+  }
+
+  /** Somebody reads or writes here. Damage that is met then is looked after as if a turn had met it. */
+  use(replica: Replica, run: () => void): void {
+    if (this.replica !== replica) return;
+    this.#guarded(run);
     this.pump();
   }
 
   frameOf(out: Outgoing): Uint8Array {
-    return (this.replica as Replica).frameOf(
-      out,
-      incarnationBytes(this.incarnation).slice(0, 8),
-      this.#journal?.lastTurn ?? 0,
-    );
+    return (this.replica as Replica).frameOf(out, this.#nonce, this.#journal?.lastTurn ?? 0);
   }
 }
+
+const NOTHING = new DiskView();

@@ -53,7 +53,7 @@ export class People {
 
   /** A wiped machine's first command opens its session; others are made only after it. */
   openSession(node: SimNode, replica: Replica): void {
-    if (!node.wiped || !replica.outbox.needsOpenSession(replica.reader)) return;
+    if (!node.wiped || !replica.isSound || !replica.outbox.needsOpenSession(replica.reader)) return;
     replica.write({ kind: 'openSession' }, says(replica), {}, { quiet: true });
   }
 
@@ -65,7 +65,6 @@ export class People {
     if (replica !== null && !node.isPaused && mayWrite(node, replica)) {
       const burst = random.chance(0.1) ? 6 : 1;
       for (let i = 0; i < burst; i++) this.#act(node, replica);
-      node.pump();
       if (random.chance(plan.flurries)) this.flurry(node, 6);
     }
     scheduler.after(random.number() * 2 * plan.workEveryMs, () => this.#work());
@@ -78,12 +77,15 @@ export class People {
       const { replica } = node;
       if (this.#resting || replica === null || node.isPaused || !mayWrite(node, replica)) return;
       this.#act(node, replica);
-      node.pump();
       if (left > 1) this.flurry(node, left - 1);
     });
   }
 
   #act(node: SimNode, replica: Replica): void {
+    node.use(replica, () => this.#do(node, replica));
+  }
+
+  #do(node: SimNode, replica: Replica): void {
     const { random, plan } = this.#init;
     if (random.chance(plan.barriers)) return this.#barrier(node, replica);
     const dice = random.number();
@@ -108,7 +110,7 @@ export class People {
       saved: false,
       position: null,
       refused: null,
-      excused: this.#excused.has(node),
+      excused: this.#excused.has(node) || node.isTreated,
     };
     this.wishes.push(wish);
     let seq: number | null = null;
@@ -171,9 +173,9 @@ export function write(replica: Replica, body: Body): void {
   replica.write(body, says(replica), {});
 }
 
-/** Where the machine was wiped, its new session must have been asked for. */
+/** A damaged store takes nothing; where the machine was wiped, its new session must have been asked for. */
 function mayWrite(node: SimNode, replica: Replica): boolean {
-  if (replica.isWitness) return false;
+  if (!replica.isSound || replica.isWitness) return false;
   if (!node.wiped) return true;
   return replica.outbox.lastSeq > 0 && replica.reader.member(node.peer) !== undefined;
 }

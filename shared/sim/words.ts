@@ -1,5 +1,5 @@
 import { type Ballot, compareBallots, sameBallot, showBallot } from '../consensus/ballot.ts';
-import { count } from '../consensus/configuration.ts';
+import { type Configuration, count } from '../consensus/configuration.ts';
 import type { Accept, Message, Promise1b } from '../consensus/messages.ts';
 import type { Value } from '../consensus/value.ts';
 import { type Batch, decodeBatch, decodeRun } from '../document/index.ts';
@@ -16,6 +16,10 @@ export interface Speaker extends Acceptor {
   readonly disk: DiskView;
   /** What it holds for chosen, in memory. */
   readonly prefix: number;
+  /** Its store was found damaged. */
+  readonly isDamaged: boolean;
+  /** What it had said and lost, and did not notice; null: nothing. */
+  readonly forgot: string | null;
 }
 
 /**
@@ -50,13 +54,14 @@ export class Words {
     );
     check(disk.prefix >= prefixBefore, () => `${name}'s chosen prefix falls from ${prefixBefore} to ${disk.prefix}`);
     for (const { slot, ballot, bytes } of rows) {
-      if (ballot === null) continue;
+      if (ballot === null || who.isDamaged) continue;
       check(
         compareBallots(ballot, disk.promised) <= 0,
         () =>
           `${name} accepts slot ${slot} under ${showBallot(ballot)} and has promised ${showBallot(disk.promised)} (base rule 2)`,
       );
-      this.#choices.accepted(slot, ballot, bytes, { ...who, name, held: disk.prefix });
+      const { peer, incarnation } = who;
+      this.#choices.accepted(slot, ballot, bytes, { peer, incarnation, name, held: disk.prefix });
       this.#handedOver(who, slot);
     }
     // Before an acceptance in a slot counts, what was dropped is held against those who hold it.
@@ -80,10 +85,7 @@ export class Words {
     const last = missing.ranges.findLast(({ to }) => to <= prefixBefore && missingBefore.at(to) === null);
     if (last === undefined) return;
     for (const { configuration: c } of this.#choices.knownAbove(who.disk.prefix)) {
-      const holders = count(
-        c,
-        (v) => !v.witness && v.peer !== who.peer && (this.#durable.get(acceptorName(v)) ?? 0) >= last.to,
-      );
+      const holders = this.#holders(who, c, last.to);
       check(
         holders + c.q1 > c.voters.length,
         () => `${who.name} drops slot ${last.to}, which only ${holders} other voters of ${c.voters.length} hold (R5)`,
@@ -95,14 +97,16 @@ export class Words {
   #handedOver(who: Speaker, at: number): void {
     const { from, configuration: c } = this.#choices.governing(at, who.name);
     if (who.disk.durable >= from - 1) return;
-    const holders = count(
-      c,
-      (v) => !v.witness && v.peer !== who.peer && (this.#durable.get(acceptorName(v)) ?? 0) >= from - 1,
-    );
+    const holders = this.#holders(who, c, from - 1);
     check(
       holders + c.q1 > c.voters.length,
       () => `${who.name} accepts in slot ${at}, and what is below ${from} is held by only ${holders} others (R2)`,
     );
+  }
+
+  /** How many full voters but `who` were ever seen to hold everything up to `upTo` on their disks. */
+  #holders(who: Speaker, c: Configuration, upTo: number): number {
+    return count(c, (v) => !v.witness && v.peer !== who.peer && (this.#durable.get(acceptorName(v)) ?? 0) >= upTo);
   }
 
   #sameDigest(slot: number, digest: Uint8Array, name: string): void {
@@ -126,12 +130,15 @@ export class Words {
   #message(who: Speaker, m: Message): void {
     switch (m.type) {
       case 'prepare':
+        this.#mayVote(who, 'campaigns');
         return this.#reigns(who, m.ballot);
       case 'promise':
+        this.#mayVote(who, 'promises');
         return this.#promise(who, m);
       case 'accept':
         return this.#accept(who, m);
       case 'accepted':
+        this.#mayVote(who, 'accepts');
         for (const at of m.slots) this.#accepted(who, at, m.ballot);
         return this.#holds(who, m.prefix);
       case 'nack':
@@ -142,6 +149,7 @@ export class Words {
         this.#reigns(who, m.ballot);
         return this.#choices.said(m.watermark, who.name);
       case 'heartbeat':
+        if (m.votes) this.#mayVote(who, 'says that it votes');
         this.#hasPromised(who, m.promised);
         if (m.leading) this.#reigns(who, m.leading);
         this.#holds(who, m.prefix);
@@ -160,6 +168,12 @@ export class Words {
       default:
         return;
     }
+  }
+
+  /** Corrupt or missing is not empty (base rule 5, R6): whoever lost something that it had said takes part in nothing more. */
+  #mayVote(who: Speaker, does: string): void {
+    check(!who.isDamaged, () => `${who.name} ${does}, and its store was found damaged`);
+    check(who.forgot === null, () => `${who.name} ${does}, and its store lost ${who.forgot} without noticing`);
   }
 
   /** Its own ballot: on its disk, and of this life (R3). */

@@ -1,27 +1,34 @@
-import { toHex, utf8 } from '../base/bytes.ts';
-import { crc32c } from '../base/crc32c.ts';
 import type { PeerId } from '../base/ids.ts';
 import { Random } from '../base/random.ts';
-import { SUSPICION_TICKS, TICK_MS } from '../consensus/constants.ts';
 import { decodeGenesis } from '../document/genesis.ts';
 import { encodeGenesis, invitationBytes, LEVEL } from '../document/index.ts';
+import { KEEPING_LIMITS } from '../replica/keeping.ts';
 import { firstConfiguration } from '../replica/opening.ts';
 import type { PolicyTimes } from '../replica/policy.ts';
 import type { Outgoing, Replica, ReplicaEvents } from '../replica/replica.ts';
-import { Chaos, hasQuorums } from './chaos.ts';
-import { CheckFailed, check } from './check.ts';
+import { Calm } from './calm.ts';
+import { Chaos } from './chaos.ts';
+import { check } from './check.ts';
 import { Agreement, checkLog } from './checkers.ts';
 import { Choices } from './choices.ts';
+import { Injections } from './injections.ts';
 import { simSigner } from './keys.ts';
 import { Links } from './links.ts';
 import { type NodeSurroundings, SimNode } from './node.ts';
 import { People, write } from './people.ts';
-import { drawKeeping, drawPlan, type Plan } from './plan.ts';
+import type { Plan } from './plan.ts';
+import { drawPlan } from './plan-draw.ts';
+import type { Scene } from './scene.ts';
 import { Scheduler } from './scheduler.ts';
+import { describe, saying, Transcript } from './transcript.ts';
 import { Words } from './words.ts';
 
 export interface WorldOptions {
   readonly seed: number;
+  /** Instead of the one that the seed draws. */
+  readonly plan?: Plan;
+  /** Only these of its injections happen, by their numbers; null: all. */
+  readonly only?: readonly number[] | null;
   /** Virtual time within which everything must have come together once it is whole again. */
   readonly calmMs?: number;
   /** Lines of the transcript that are kept. */
@@ -44,10 +51,24 @@ export interface Report {
   readonly ballots: number;
   readonly slotsAgain: number;
   readonly slotsContested: number;
+  /** Configurations that took force; lost stores whose machine votes again as another incarnation. */
+  readonly reconfigurations: number;
+  readonly readmissions: number;
+  /** Stores that were found damaged. */
+  readonly damagedStores: number;
+  /** Writes that a disk did not take. */
+  readonly failedWrites: number;
+  /** Snapshots that were installed, and slots that were dropped or skipped at the end, at all nodes together. */
+  readonly snapshots: number;
+  readonly slotsNotKept: number;
+  /** How often somebody saw another one lead than before, or nobody. */
+  readonly leaderChanges: number;
   readonly virtualMs: number;
   /** How long it took to come together. */
   readonly calmMs: number;
   readonly faults: Readonly<Record<string, number>>;
+  /** How many injections were asked for: their numbers are below this. */
+  readonly injections: number;
   /** Over everything that was said, and when: equal for equal seeds. */
   readonly fingerprint: string;
 }
@@ -58,18 +79,23 @@ export class SimulationFailed extends Error {
   readonly seed: number;
   /** `CheckFailed`: seen from outside. Anything else was noticed by the code itself. */
   readonly by: string;
-  constructor(seed: number, cause: unknown, transcript: readonly string[]) {
+  /** What it found, in a line. */
+  readonly finding: string;
+  /** How many injections were asked for until then. */
+  readonly injections: number;
+  readonly transcript: readonly string[];
+  constructor(seed: number, cause: unknown, transcript: readonly string[], injections: number) {
     const message = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
     super(`seed ${seed}: ${message}\n${transcript.join('\n')}`, { cause });
     this.seed = seed;
     this.by = cause instanceof Error ? cause.name : 'unknown';
+    this.finding = message;
+    this.injections = injections;
+    this.transcript = transcript;
   }
 }
 
 const QUEUE_MAX = 5000;
-/** Away from the seeds that are run. */
-const KEEPING_SEEDS = 2 ** 40;
-const REST_MS = 2500;
 /** Every so many machines one stays on. */
 const STAYS_ON_EVERY = 3;
 
@@ -79,45 +105,39 @@ const STAYS_ON_EVERY = 3;
  */
 export class World {
   readonly plan: Plan;
-  readonly #options: Required<WorldOptions>;
+  readonly #options: Required<Omit<WorldOptions, 'plan' | 'only'>>;
   readonly #random: Random;
   readonly #scheduler = new Scheduler();
+  readonly #transcript: Transcript;
   readonly #links: Links;
   readonly #nodes: SimNode[] = [];
   readonly #agreement = new Agreement();
   readonly #choices: Choices;
   readonly #words: Words;
   readonly #people: People;
+  readonly #scene: Scene;
   readonly #chaos: Chaos;
-  readonly #transcript: string[] = [];
+  readonly #around: NodeSurroundings;
   readonly #genesis: Uint8Array;
   readonly #asVoter = new Set<SimNode>();
-  #fingerprint = 0;
+  #damagedStores = 0;
+  #leaderChanges = 0;
 
   constructor(options: WorldOptions) {
-    this.#options = { calmMs: 60_000, transcriptLines: 150, traceMessages: false, policy: null, ...options };
-    const random = new Random(options.seed);
+    const { seed, plan, only = null, ...rest } = options;
+    this.#options = { seed, calmMs: 60_000, transcriptLines: 150, traceMessages: false, policy: null, ...rest };
+    // A stream of its own for each, so that what one of them no longer draws changes nothing for the others.
+    const stream = (n: number): Random => new Random(seed + (n + 1) * 2 ** 32);
+    const random = stream(1);
     this.#random = random;
-    this.plan = { ...drawPlan(random), keeping: drawKeeping(new Random(options.seed + KEEPING_SEEDS)) };
-    this.#links = new Links(this.#scheduler, random, this.plan.links);
-    const around: NodeSurroundings = {
-      send: (from, out) => this.#send(from, out),
-      landed: (node, landed) => this.#words.landed(node, landed),
-      reached: (node, step) => this.#chaos.reached(node, step),
-      turned: (node) => this.#turned(node),
-      ticked: (node, replica) => this.#people.openSession(node, replica),
-      events: (node) => this.#eventsOf(node),
-      note: (line) => this.#note(line),
-      disk: { ...this.plan.disk },
-      settings: ({ index }) => {
-        const { policy } = this.#options;
-        const { keeping: limits } = this.plan;
-        return policy === null ? { limits } : { limits, policy, staysOn: index % STAYS_ON_EVERY === 0 };
-      },
-    };
+    // A plan that was written down may be older than what stores drop.
+    this.plan = plan === undefined ? drawPlan(new Random(seed)) : { ...plan, keeping: plan.keeping ?? KEEPING_LIMITS };
+    this.#transcript = new Transcript(this.#scheduler, this.#options.transcriptLines);
+    this.#links = new Links(this.#scheduler, stream(2), this.plan.links);
+    const around = this.#surroundings();
     this.#around = around;
     for (let i = 0; i < this.plan.nodes; i++) {
-      const node = new SimNode(i, this.#scheduler, random, around);
+      const node = new SimNode(i, this.#scheduler, stream(10 + i), around);
       node.drift = 1 + (random.number() - 0.5) * 2 * this.plan.clockDrift;
       this.#nodes.push(node);
       if (i < this.plan.voters) this.#asVoter.add(node);
@@ -133,29 +153,71 @@ export class World {
     });
     this.#choices = new Choices(this.plan.alpha, firstConfiguration(decodeGenesis(this.#genesis), this.#genesis));
     this.#words = new Words(this.#choices);
-    const shared = { nodes: this.#nodes, random, scheduler: this.#scheduler, plan: this.plan };
-    this.#people = new People(shared);
-    this.#chaos = new Chaos({
+    const shared = { nodes: this.#nodes, scheduler: this.#scheduler, plan: this.plan };
+    this.#people = new People({ ...shared, random: stream(3) });
+    const note = (line: string): void => this.#transcript.note(line);
+    this.#scene = {
       ...shared,
+      random: stream(4),
       links: this.#links,
-      choices: () => this.#choices,
+      choices: this.#choices,
       people: this.#people,
-      note: (line) => this.#note(line),
-    });
+      injections: new Injections(only, note),
+      isOver: false,
+      twins: [],
+      startTwin: (of) => this.#startTwin(of, stream(100 + of.index)),
+      note,
+    };
+    this.#chaos = new Chaos(this.#scene);
   }
 
-  readonly #around: NodeSurroundings;
+  #surroundings(): NodeSurroundings {
+    return {
+      send: (from, out) => this.#send(from, out),
+      landed: (node, landed) => this.#words.landed(node, landed),
+      reached: (node, step) => this.#chaos.reached(node, step),
+      diesApplying: (node) => this.#chaos.diesApplying(node),
+      died: (node) => this.#chaos.died(node),
+      stopped: (node) => this.#chaos.stopped(node),
+      damaged: (node) => {
+        this.#damagedStores++;
+        this.#chaos.disks.found(node);
+      },
+      turned: (node) => this.#turned(node),
+      ticked: (node, replica) => this.#people.openSession(node, replica),
+      events: (node) => this.#eventsOf(node),
+      note: (line) => this.#transcript.note(line),
+      disk: { ...this.plan.disk },
+      settings: ({ index }) => {
+        const { policy } = this.#options;
+        const { keeping: limits } = this.plan;
+        return policy === null ? { limits } : { limits, policy, staysOn: index % STAYS_ON_EVERY === 0 };
+      },
+      failure: this.plan.failure,
+      damages: 'damaged store' in this.plan.hard,
+    };
+  }
+
+  #startTwin(of: SimNode, random: Random): void {
+    const twin = new SimNode(of.index, this.#scheduler, random, this.#around, of);
+    this.#scene.twins.push(twin);
+    twin.start();
+  }
 
   /** @throws SimulationFailed */
   run(): Report {
     try {
-      this.#note(describe(this.plan));
+      this.#transcript.note(describe(this.plan));
       this.#begin();
       this.#scheduler.runUntil(this.plan.chaosMs);
-      const calmMs = this.#comeTogether();
+      const calm = new Calm(this.#scene, {
+        chaos: this.#chaos,
+        disk: this.#around.disk,
+        calmMs: this.#options.calmMs,
+      });
+      const calmMs = calm.comeTogether();
       const [first] = this.#nodes;
       const entries = checkLog(first?.replica as Replica, this.#people.wishes);
-      this.#countKept();
       return {
         seed: this.#options.seed,
         nodes: this.#nodes.length,
@@ -165,22 +227,21 @@ export class World {
         barriers: this.#people.barriersServed,
         refusals: this.#people.refusals,
         ...this.#choices.contest,
+        reconfigurations: this.#choices.changes,
+        readmissions: this.#choices.readmissions,
+        damagedStores: this.#damagedStores,
+        failedWrites: this.#nodes.reduce((n, node) => n + node.failedWrites, 0),
+        snapshots: this.#nodes.reduce((n, node) => n + node.installs, 0),
+        slotsNotKept: this.#nodes.reduce((n, node) => n + notKept(node), 0),
+        leaderChanges: this.#leaderChanges,
         virtualMs: this.#scheduler.nowMs,
         calmMs,
-        faults: { ...this.#chaos.faults, ...this.#links.counts },
-        fingerprint: (this.#fingerprint >>> 0).toString(16),
+        faults: { ...this.#scene.injections.counts, ...this.#links.counts },
+        injections: this.#scene.injections.asked,
+        fingerprint: this.#transcript.fingerprint,
       };
     } catch (error) {
-      throw new SimulationFailed(this.#options.seed, error, this.#transcript);
-    }
-  }
-
-  #countKept(): void {
-    const { faults } = this.#chaos;
-    for (const { installs, disk } of this.#nodes) {
-      faults['snapshot installed'] = (faults['snapshot installed'] ?? 0) + installs;
-      for (const { from, to } of disk.missing.ranges)
-        faults['value dropped'] = (faults['value dropped'] ?? 0) + to - from + 1;
+      throw new SimulationFailed(this.#options.seed, error, this.#transcript.lines, this.#scene.injections.asked);
     }
   }
 
@@ -229,125 +290,6 @@ export class World {
     else this.#admit(node);
   }
 
-  // --- whole again
-
-  #comeTogether(): number {
-    const from = this.#scheduler.nowMs;
-    this.#chaos.end();
-    this.#people.rest();
-    this.#links.repair();
-    Object.assign(this.#around.disk, { batchMaxMs: 0.5, markMaxMs: 0.3 });
-    if (this.plan.partlyHealed) this.#healPart();
-    this.#note('-- all is whole again');
-    this.#links.heal();
-    for (const node of this.#nodes) {
-      node.slownessMs = 0;
-      node.start();
-    }
-    this.#await(this.#nodes, 'all');
-    const calmMs = this.#scheduler.nowMs - from;
-    check(this.#people.barriersOpen >= 0, 'a barrier was served twice');
-    if (this.plan.watchRest) this.#watchRest();
-    return calmMs;
-  }
-
-  /** A random part that has its quorums must manage without the rest, which stays cut off or down. */
-  #healPart(): void {
-    const part = new Set(this.#nodes.filter((n) => n.hasStore));
-    for (const node of this.#shuffled()) {
-      const has = hasQuorums(this.#choices, (n) => part.has(n) && n !== node, this.#nodes);
-      if (has && this.#random.chance(0.8)) part.delete(node);
-    }
-    const rest = this.#nodes.filter((n) => !part.has(n));
-    if (rest.length === 0 || !hasQuorums(this.#choices, (n) => part.has(n), this.#nodes)) return;
-    this.#note(`-- only ${[...part].map((n) => n.name)} are whole again`);
-    this.#links.partition(this.#nodes.length, [[...part].map((n) => n.index), rest.map((n) => n.index)]);
-    for (const node of rest) if (this.#random.chance(0.5)) node.crash(this.#random.chance(0.5));
-    for (const node of part) {
-      node.slownessMs = 0;
-      node.start();
-    }
-    // Until the rest counts as gone a change may still be proposed that needs it; then nobody can help.
-    this.#scheduler.runUntil(this.#scheduler.nowMs + 2 * SUSPICION_TICKS * TICK_MS);
-    if (!hasQuorums(this.#choices, (n) => part.has(n), this.#nodes)) return;
-    this.#await([...part], `${[...part].map((n) => n.name)}`);
-  }
-
-  #shuffled(): SimNode[] {
-    return this.#nodes
-      .map((node) => ({ node, at: this.#random.number() }))
-      .sort((a, b) => a.at - b.at)
-      .map(({ node }) => node);
-  }
-
-  #await(nodes: readonly SimNode[], who: string): void {
-    const until = this.#scheduler.nowMs + this.#options.calmMs;
-    while (this.#scheduler.nowMs < until) {
-      this.#scheduler.runUntil(this.#scheduler.nowMs + 100);
-      if (this.#areTogether(nodes)) return;
-    }
-    throw new CheckFailed(
-      `${who} not together after ${this.#options.calmMs} ms: ${this.#nodes.map((n) => this.#stateOf(n)).join('; ')}`,
-    );
-  }
-
-  #areTogether(nodes: readonly SimNode[]): boolean {
-    const there = nodes.filter((node) => !this.#chaos.expelled.has(node));
-    if (there.length === 0) return true; // the rest are expelled, and vote only until others can
-    const full = there.filter((node) => node.replica?.isWitness !== true);
-    const first = full[0]?.replica;
-    if (!first) return full.length === 0;
-    const { applied } = first;
-    for (const node of there) {
-      const r = node.replica;
-      if (r?.isWitness) {
-        if (r.prefix !== applied) return false;
-        continue;
-      }
-      if (r === null || r.outbox.pending > 0 || r.prefix !== applied || r.applied !== applied) return false;
-      if (node.wiped && r.reader.member(node.peer)?.incarnation !== node.incarnation) return false;
-    }
-    const state = toHex(first.reader.stateHash());
-    return full.every(({ replica }) => toHex((replica as Replica).reader.stateHash()) === state);
-  }
-
-  /** A group with nothing to do comes to rest: one leader that all see, the voters that were asked for, and no new slots. */
-  #watchRest(): void {
-    const until = this.#scheduler.nowMs + this.#options.calmMs;
-    while (this.#scheduler.nowMs < until) {
-      const { prefix } = this.#choices;
-      this.#scheduler.runUntil(this.#scheduler.nowMs + REST_MS);
-      if (prefix === this.#choices.prefix && this.#isAtRest()) return;
-    }
-    throw new CheckFailed(
-      `no rest after ${this.#options.calmMs} ms: ${this.#nodes.map((n) => this.#stateOf(n)).join('; ')}`,
-    );
-  }
-
-  #isAtRest(): boolean {
-    const there = this.#nodes.filter((node) => !this.#chaos.expelled.has(node)).map((n) => n.replica as Replica);
-    const [first] = there as [Replica];
-    const { leader } = first.inspect();
-    const { voters } = this.#choices.newest.configuration;
-    const wanted = first.reader.members().filter((m) => m.pinned === 'voter');
-    const vote = wanted.every((m) => voters.some((v) => v.peer === m.peer && v.incarnation === m.incarnation));
-    return vote && leader !== null && there.every((r) => r.inspect().leader === leader);
-  }
-
-  #stateOf(node: SimNode): string {
-    const r = node.replica;
-    if (!r) return `${node.name} ${node.hasStore ? 'is down' : 'never joined'}`;
-    const v = r.inspect();
-    return (
-      `${node.name} prefix ${v.prefix} applied ${r.applied} pending ${r.outbox.pending} leader ${this.#nameOf(v.leader)} ` +
-      `voters ${v.configuration.configuration.voters.map((w) => this.#nameOf(w.peer))} fetching ${v.fetching}`
-    );
-  }
-
-  #nameOf(peer: PeerId | null): string {
-    return this.#nodes.find((n) => n.peer === peer)?.name ?? '-';
-  }
-
   // --- wiring
 
   #send(from: SimNode, out: Outgoing): void {
@@ -356,23 +298,20 @@ export class World {
     const { type } = out.message;
     const frame = this.plan.asBytes ? from.frameOf(out) : null;
     const { incarnation } = from;
-    this.#fingerprint =
-      (Math.imul(this.#fingerprint, 31) +
-        type.length +
-        from.index * 101 +
-        out.to.length * 7 +
-        this.#scheduler.nowMs * 1000) |
-      0;
+    this.#transcript.sent(from.index, type, out.to.length);
     if (this.#options.traceMessages && type !== 'heartbeat')
-      this.#note(`   ${from.name} ${saying(out)} > ${out.to.map((p) => this.#nameOf(p))}`);
+      this.#transcript.aside(`   ${from.name} ${saying(out)} > ${out.to.map((p) => this.#nameOf(p))}`);
     for (const peer of out.to) {
       const to = this.#nodes.find((n) => n.peer === peer);
       if (!to) continue;
-      const arrive = (): void =>
-        to.deliver((replica) => {
-          if (frame) replica.receiveFrame(from.peer, frame);
-          else replica.receive(from.peer, incarnation, out);
-        });
+      const receive = (replica: Replica): void => {
+        if (frame) replica.receiveFrame(from.peer, frame);
+        else replica.receive(from.peer, incarnation, out);
+      };
+      const arrive = (): void => {
+        to.deliver(receive);
+        for (const twin of this.#scene.twins) if (twin.peer === peer) twin.deliver(receive);
+      };
       if (copiesAfterMs === null) this.#links.send(from.index, to.index, type, arrive);
       else for (const ms of copiesAfterMs) this.#scheduler.after(ms, arrive);
     }
@@ -381,58 +320,26 @@ export class World {
   #turned(node: SimNode): void {
     const { replica } = node;
     if (replica === null) return;
-    this.#agreement.look(node.name, replica);
+    this.#agreement.look(node.name, replica, !node.lostState);
     if (replica.prefix > this.#choices.prefix) this.#choices.said(replica.prefix, node.name);
-    check(!replica.isForked, () => `${node.name} believes that its store was copied`);
+    check(!replica.isForked || node.isDamaged, () => `${node.name} believes that its store was copied`);
     check(replica.paused == null, () => `${node.name} can't apply`);
     check(replica.queuedInputs <= QUEUE_MAX, () => `${replica.queuedInputs} inputs wait at ${node.name}`);
   }
 
   #eventsOf(node: SimNode): ReplicaEvents {
     return {
-      onLeader: (leader) => this.#note(`${node.name} sees ${leader ? this.#nameOf(leader) : 'nobody'} lead`),
-      onProblem: ({ code, message }) => this.#note(`${node.name} ${code}: ${message}`),
+      onLeader: (leader) => {
+        this.#leaderChanges++;
+        this.#transcript.note(`${node.name} sees ${leader ? this.#nameOf(leader) : 'nobody'} lead`);
+      },
+      onProblem: ({ code, message }) => this.#transcript.note(`${node.name} ${code}: ${message}`),
     };
   }
 
-  #note(line: string): void {
-    this.#fingerprint = crc32c(utf8(line), this.#fingerprint >>> 0) | 0;
-    this.#transcript.push(`${this.#scheduler.nowMs.toFixed(1).padStart(9)} ${line}`);
-    if (this.#transcript.length > this.#options.transcriptLines) this.#transcript.shift();
+  #nameOf(peer: PeerId | null): string {
+    return this.#nodes.find((n) => n.peer === peer)?.name ?? '-';
   }
 }
 
-function describe(plan: Plan): string {
-  const faults = [...plan.hard.keys(), ...plan.soft.keys()].join(', ');
-  const triggers = plan.triggers.map((t) => `${t.kind} at ${t.on}`).join(', ');
-  return `${plan.nodes} nodes, α ${plan.alpha}, held back: ${plan.links.held ?? 'nothing'}; ${faults}; ${triggers}`;
-}
-
-function saying(out: Outgoing): string {
-  if (out.layer !== 'consensus') return out.message.type;
-  const m = out.message;
-  switch (m.type) {
-    case 'prepare':
-      return `prepare ${m.ballot.round} c${m.configuration} from ${m.slot}`;
-    case 'promise':
-      return `promise ${m.ballot.round} c${m.configuration} floor ${m.floor} [${m.accepted.map((a) => `${a.slot}@${a.ballot.round}`)}]`;
-    case 'accept':
-      return `accept ${m.slot}@${m.ballot.round} c${m.configuration} ${m.value.kind} w${m.watermark}`;
-    case 'accepted':
-      return `accepted ${m.slots}@${m.ballot.round}`;
-    case 'nack':
-      return `nack ${m.ballot.round}, ${m.reason} (${m.promised?.round ?? 0})`;
-    case 'behind':
-      return `behind ${m.ballot.round} at ${m.slot}: ${m.lacks} lacks, prefix ${m.prefix}`;
-    case 'commit':
-      return `commit ${m.watermark}@${m.ballot.round}`;
-    case 'fetch':
-      return `fetch ${m.from}`;
-    case 'values':
-      return `values ${m.from}–${m.from + m.values.length - 1}`;
-    case 'transfer':
-      return `transfer ${m.ballot.round}`;
-    default:
-      return m.type;
-  }
-}
+const notKept = ({ disk }: SimNode): number => disk.missing.ranges.reduce((n, { from, to }) => n + to - from + 1, 0);

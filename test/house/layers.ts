@@ -76,6 +76,9 @@ export const entryPoints: readonly string[] = [
   'src-renderer/vite.config.ts',
   'test/bench/bench.ts',
   'test/run.ts',
+  'test/sim/mutant-vitest.ts',
+  'test/sim/mutants-run.ts',
   'test/sim/run.ts',
+  'test/sim/worker.ts',
   'vitest.config.ts',
 ];

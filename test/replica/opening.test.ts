@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { encodeCbor } from '../../shared/base/cbor.ts';
+import { type Cbor, encodeCbor } from '../../shared/base/cbor.ts';
 import { incarnationBytes, incarnationFromBytes, peerFromKey, slot } from '../../shared/base/ids.ts';
+import { encodeBallot } from '../../shared/consensus/ballot.ts';
 import { majorities } from '../../shared/consensus/configuration.ts';
 import { nextDigest } from '../../shared/consensus/ledger.ts';
 import { configurationValue, NOOP, type Value } from '../../shared/consensus/value.ts';
 import { encodeGenesis } from '../../shared/document/index.ts';
 import { JournalCore } from '../../shared/driver/journal.ts';
 import type { Prepared } from '../../shared/driver/journal-format.ts';
-import { configurationKey, logOps, PREFIX_KEY, PROMISE_KEY } from '../../shared/driver/layout.ts';
+import { configurationKey, digestKey, logKey, logOps, PREFIX_KEY, PROMISE_KEY } from '../../shared/driver/layout.ts';
 import { MemoryStore } from '../../shared/driver/memory-store.ts';
 import { sealed } from '../../shared/driver/overlay.ts';
 import { type Answer, firstTurn, genesisDigest, type OpenedStore, openStore } from '../../shared/replica/opening.ts';
@@ -53,7 +54,7 @@ const change: Value = configurationValue({
 });
 
 /** Three chosen slots, the second a configuration, and an acceptance above them. */
-function lived(): MemoryStore {
+function lived(accepted: readonly Cbor[] = [[4, null, NOOP.hash]]): MemoryStore {
   const store = MemoryStore.create();
   const { core, prepared } = JournalCore.create(incarnationBytes(incarnation), firstTurn(genesis, incarnation));
   put(store, prepared);
@@ -74,7 +75,7 @@ function lived(): MemoryStore {
     ...logOps({ type: 'in-force', inForce: { slot: slot(2), from: slot(4), configuration: inForce } }),
     ...logOps({ type: 'accept', slot: slot(4), ballot, value: NOOP }),
   );
-  const turn = core.prepare({ ops: ops.map(sealed), accepted: [[4, null, NOOP.hash]], promise: null, lastOwnSeq: 0 });
+  const turn = core.prepare({ ops: ops.map(sealed), accepted, promise: encodeBallot(ballot), lastOwnSeq: 0 });
   put(store, turn);
   return store.reopen();
 }
@@ -109,6 +110,21 @@ describe('opening a store', () => {
     const second = open(store.reopen());
     expect(second.problems.map((problem) => problem.code)).toContain('DAMAGED_BEFORE');
     expect(second.restored.promised).toBe(null);
+  });
+
+  it.each([
+    ['the promise behind an acceptance', [PROMISE_KEY]],
+    ['the prefix', [PREFIX_KEY]],
+    ['the digest of the last chosen slot', [digestKey(3)]],
+    ['the promise, and nothing was accepted above the prefix', [PROMISE_KEY, logKey(4)]],
+  ])('a record that is gone by itself, %s: it never votes again', (_what, keys) => {
+    const store = lived(keys.length > 1 ? [] : [[4, null, NOOP.hash]]);
+    store.writeSync(
+      keys.map((key) => ({ type: 'del', key })),
+      { sync: true },
+    );
+    expect(open(store).problems).not.toEqual([]);
+    expect(open(store.reopen()).problems.map((problem) => problem.code)).toContain('DAMAGED_BEFORE');
   });
 
   it('finds the configurations again from the chosen values', () => {

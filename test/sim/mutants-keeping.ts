@@ -1,4 +1,4 @@
-import type { Mutant } from './mutants.ts';
+import type { Mutant } from './mutant.ts';
 
 const core = 'shared/consensus/core.ts';
 const fetching = 'shared/replica/snapshot-fetch.ts';

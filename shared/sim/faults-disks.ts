@@ -1,0 +1,251 @@
+import type { MemoryStore } from '../driver/memory-store.ts';
+import type { KvRow } from '../driver/store.ts';
+import type { SimNode } from './node.ts';
+import type { NodeStore } from './node-store.ts';
+import { canSpare, type Scene } from './scene.ts';
+
+const EVERYTHING = { gte: ' ', lt: '~', limit: 1_000_000 };
+/** How long a damaged store goes on as a reader before it is brought back. */
+const READER_MS = 5000;
+
+/** Mostly what an acceptor's word hangs on: the last record of each. */
+const AIMS = [
+  'm/promise',
+  'm/promise',
+  'm/promise',
+  'm/prefix',
+  'm/group',
+  'm/own',
+  'l/',
+  'l/',
+  'd/',
+  'c/',
+  't/',
+  't!',
+  's/',
+];
+/** Records that somebody asks for by name, and that are not to be missing there. */
+const MISSED = /^(l\/|d\/|t\/|t!|m\/(promise|prefix|group))/;
+
+type Rot = 'corrupt' | 'missing' | 'misdirected';
+
+/** Disks that are slow, hang, fail, are full, or lose what they were told to keep. */
+export class Disks {
+  readonly #scene: Scene;
+  readonly #backups = new Map<SimNode, { readonly of: NodeStore; readonly memory: MemoryStore }>();
+
+  constructor(scene: Scene) {
+    this.#scene = scene;
+  }
+
+  slow(node: SimNode): void {
+    const { random, scheduler, injections } = this.#scene;
+    const forMs = 200 + random.number() * 3000;
+    const slownessMs = random.pick([20, 60, 60, 400, 3000]);
+    if (!injections.strike('slow disk', `${node.name}, ${slownessMs} ms`)) return;
+    node.slownessMs = slownessMs;
+    scheduler.after(forMs, () => {
+      node.slownessMs = 0;
+    });
+  }
+
+  /** For seconds, or until the process ends: then somebody ends it sooner or later. */
+  hang(node: SimNode, crash: (node: SimNode) => void): void {
+    const { random, scheduler, injections } = this.#scene;
+    const isForEver = random.chance(0.5);
+    const forMs = 500 + random.number() * 6000;
+    if (!node.isUp || node.isHung || !injections.strike('hung disk', `${node.name}${isForEver ? ', for ever' : ''}`))
+      return;
+    node.hungUntilMs = isForEver ? Infinity : scheduler.nowMs + forMs;
+    if (!isForEver) return;
+    const { life } = node;
+    scheduler.after(forMs, () => {
+      if (node.life === life && !this.#scene.isOver) crash(node);
+    });
+  }
+
+  fail(node: SimNode): void {
+    const { random, injections } = this.#scene;
+    const writes = 1 + random.below(20);
+    if (node.isUp && injections.strike('failed disk', `${node.name} in ${writes}`))
+      node.store?.failSoon(writes, 'DISK_FAILED');
+  }
+
+  fill(node: SimNode): void {
+    const { random, injections } = this.#scene;
+    const writes = 1 + random.below(20);
+    // Mostly the ballast is room enough.
+    const forMs = random.chance(0.6) ? 0 : random.number() * 4000;
+    if (node.isUp && injections.strike('full disk', `${node.name} in ${writes}`)) node.fill(forMs, writes);
+  }
+
+  // --- damage
+
+  /** The process ends, and its store is not what it left. */
+  damage(node: SimNode): void {
+    const { random, injections, people, scheduler, plan } = this.#scene;
+    if (!canSpare(this.#scene, node)) return;
+    const kinds: Record<string, () => void> = {
+      'record corrupt': () => this.#rot(store, 'corrupt'),
+      'record missing': () => this.#rot(store, 'missing'),
+      'record misdirected': () => this.#rot(store, 'misdirected'),
+      'tail dropped': () => dropTail(store, 2 + random.below(8)),
+      'middle dropped': () => dropMiddle(store, 1 + random.below(4), 1 + random.below(6)),
+      'mark lost': () => forgetMark(store),
+      'mark older': () => olderMark(store, old),
+      'mark torn': () => this.#tearMark(store),
+    };
+    const kind = random.pick(Object.keys(kinds));
+    const waitMs = 200 + random.number() * 600;
+    if (!injections.strike(`damage: ${kind}`, node.name)) return;
+    const store = node.store as NodeStore;
+    const old = store.memory.markReadSync();
+    people.excuse(node, false);
+    // Counted as lost from now on, so that nothing else is lost meanwhile; an older mark needs time to have grown old.
+    store.isTreated = true;
+    scheduler.after(kind === 'mark older' ? waitMs : 0, () => {
+      if (node.store !== store) return;
+      node.crash(random.chance(0.5));
+      people.excuse(node, false);
+      (kinds[kind] as () => void)();
+      scheduler.after(random.number() * plan.downMs, () => node.start());
+      // What was noticed brings itself back (`found`); what wasn't, because nothing was lost, does in the end.
+      scheduler.after(READER_MS + plan.downMs, () => this.#backSometime(node, store));
+    });
+  }
+
+  /** While the node runs; it meets that sooner or later, or never. */
+  rotWhileRunning(node: SimNode): void {
+    const { random, injections, people, scheduler } = this.#scene;
+    const kind = random.pick(['corrupt', 'missing', 'misdirected'] as const);
+    const waitMs = 1000 + random.number() * READER_MS;
+    if (!node.isUp || !canSpare(this.#scene, node) || !injections.strike(`rot: record ${kind}`, node.name)) return;
+    const store = node.store as NodeStore;
+    store.isTreated = true;
+    people.excuse(node, false);
+    this.#rot(store, kind);
+    scheduler.after(waitMs, () => this.#backSometime(node, store));
+  }
+
+  #rot(store: NodeStore, kind: Rot): void {
+    const { random, note } = this.#scene;
+    const rows = store.memory.scanSync(EVERYTHING);
+    const aim = random.pick(AIMS);
+    const families = [...new Set(rows.map(([key]) => key.slice(0, 4)))];
+    const target = rows.findLast(([key]) => key.startsWith(aim)) ?? random.pick(rows);
+    const [key, value] = random.chance(0.75) ? target : this.#oneOf(rows, random.pick(families));
+    note(`   ${key} is ${kind}`);
+    if (key.startsWith('s/') || key.startsWith('o/') || key.startsWith('x/')) store.lostState = true;
+    if (kind === 'missing') {
+      // The database notices by its own checks that a table is not whole; where it doesn't, only some records are missed by those who need them.
+      if (random.chance(0.3) || !MISSED.test(key)) store.hasBrokenTable = true;
+      return store.memory.rot(key, null);
+    }
+    if (kind === 'misdirected') return store.memory.rot(key, this.#oneOf(rows, random.pick(families))[1]);
+    const bytes = value.slice();
+    const at = random.below(bytes.length);
+    bytes[at] = (bytes[at] as number) ^ (1 << random.below(8));
+    store.memory.rot(key, bytes);
+  }
+
+  #oneOf(rows: readonly KvRow[], family: string): KvRow {
+    return this.#scene.random.pick(rows.filter(([key]) => key.startsWith(family)));
+  }
+
+  #tearMark(store: NodeStore): void {
+    const { random } = this.#scene;
+    const place = random.pick([0, 1] as const);
+    const bytes = store.memory.markReadSync()[place];
+    if (bytes !== null) store.memory.rotMark(place, bytes.fill(0xff, random.below(60)));
+  }
+
+  #backSometime(node: SimNode, store: NodeStore): void {
+    if (node.store === store && !this.#scene.isOver) this.bringBack(node);
+  }
+
+  found(node: SimNode): void {
+    const { random, scheduler, people } = this.#scene;
+    const { store } = node;
+    people.excuse(node, false);
+    // The verdict stands at the next start, too.
+    if (random.chance(0.5)) {
+      scheduler.after(random.number() * READER_MS * 0.5, () => {
+        if (node.store !== store || this.#scene.isOver) return;
+        node.crash(random.chance(0.5));
+        node.start();
+      });
+    }
+    scheduler.after(random.number() * READER_MS, () => {
+      if (store !== null) this.#backSometime(node, store);
+    });
+  }
+
+  /**
+   * A store that lost what an acceptor had said comes back as another incarnation. The one place where that is done: for now by somebody who joins the machine
+   * again with an empty disk.
+   */
+  bringBack(node: SimNode): void {
+    const { nodes, people } = this.#scene;
+    const genesis = nodes.find((n) => n.replica !== null)?.replica?.genesisBytes;
+    if (genesis === undefined) return;
+    people.excuse(node, false);
+    node.wipe(genesis);
+  }
+
+  wipe(node: SimNode): void {
+    const { nodes, injections } = this.#scene;
+    const isReadmitted = (n: SimNode) => !n.wiped || n.replica?.reader.member(n.peer)?.incarnation === n.incarnation;
+    if (!canSpare(this.#scene, node) || !nodes.every(isReadmitted)) return;
+    if (!nodes.some((n) => n.replica !== null)) return;
+    if (injections.strike('wipe', node.name)) this.bringBack(node);
+  }
+
+  copy(node: SimNode): void {
+    const { injections, people, startTwin, twins } = this.#scene;
+    if (twins.length > 0 || !canSpare(this.#scene, node) || !injections.strike('copied store', node.name)) return;
+    people.excuse(node, false);
+    startTwin(node);
+  }
+
+  /** A backup is made, and put back when the next one is due. */
+  restore(node: SimNode): void {
+    const { injections, people, random, scheduler, plan } = this.#scene;
+    const { store } = node;
+    const backup = this.#backups.get(node);
+    if (store === null) return;
+    if (backup?.of !== store) {
+      this.#backups.set(node, { of: store, memory: store.copy() });
+      return;
+    }
+    if (!canSpare(this.#scene, node) || !injections.strike('restored backup', node.name)) return;
+    this.#backups.delete(node);
+    people.excuse(node, false);
+    node.crash(true);
+    store.putBack(backup.memory);
+    scheduler.after(random.number() * plan.downMs, () => node.start());
+    scheduler.after(READER_MS + plan.downMs, () => this.#backSometime(node, store));
+  }
+}
+
+type Marks = ReturnType<NodeStore['memory']['markReadSync']>;
+
+function dropTail(store: NodeStore, batches: number): void {
+  const { memory } = store;
+  if (memory.loggedBatches > 0) memory.dropLogged(Math.min(batches, memory.loggedBatches));
+}
+
+function dropMiddle(store: NodeStore, batches: number, last: number): void {
+  const { memory } = store;
+  const count = Math.min(batches, memory.loggedBatches - last);
+  if (count > 0) memory.dropLogged(count, last);
+}
+
+function forgetMark({ memory }: NodeStore): void {
+  memory.rotMark(0, null);
+  memory.rotMark(1, null);
+}
+
+function olderMark({ memory }: NodeStore, [first, second]: Marks): void {
+  memory.rotMark(0, first);
+  memory.rotMark(1, second);
+}

@@ -1,0 +1,225 @@
+import type { Mutant } from './mutant.ts';
+
+const core = (file: string): string => `shared/consensus/${file}.ts`;
+
+/** What no simulation gets to, or hardly ever: unit tests catch these. */
+export const UNIT_MUTANTS: readonly Mutant[] = [
+  {
+    name: 'change-before-a-value-of-its-own',
+    rule: "R1: a change is proposed only after a value of the leader's own ballot is committed (the single-server bug)",
+    seeds: [],
+    caughtBy: 'test/consensus/reconfiguration.test.ts',
+    patches: [
+      {
+        file: core('proposer'),
+        find: "if (!r.established) return 'nothing of this ballot is committed yet';",
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'change-with-any-predecessor',
+    rule: 'R1: a configuration has force only if it names the one that governs its slot, and that is the newest',
+    seeds: [],
+    caughtBy: 'test/consensus/reconfiguration.test.ts',
+    patches: [
+      {
+        file: core('configuration'),
+        find: 'if (configuration.previous !== governing.slot || governing !== this.newest) return null;',
+        replace: '',
+      },
+      {
+        file: core('proposer'),
+        find: "if (r.next < this.#ledger.history.newest.from) return 'the last change is not in force yet';",
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'two-changes-at-once',
+    rule: 'R1: one change at a time, and an accepted but unchosen one binds the next leader (each check covers for the other, and what has force is judged again when it is chosen)',
+    seeds: [],
+    caughtBy: 'test/consensus/reconfiguration.test.ts',
+    patches: [
+      {
+        file: core('proposer'),
+        find: "if (r.configurationIn !== null && r.configurationIn > this.#ledger.prefix) return 'a change is on its way';",
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'behind-without-direction',
+    rule: 'R1: Behind says who lacks (a stall)',
+    seeds: [],
+    caughtBy: 'test/consensus/reconfiguration.test.ts',
+    patches: [
+      {
+        file: core('acceptor'),
+        find: "if (prefix < at - history.alpha) return 'me';",
+        replace: "if (prefix < at - history.alpha) return 'you';",
+      },
+      {
+        file: core('acceptor'),
+        find: "return this.#behind(from, m.ballot, m.slot, 'me');",
+        replace: "return this.#behind(from, m.ballot, m.slot, 'you');",
+      },
+    ],
+  },
+  {
+    name: 'part-of-a-promise-counted',
+    rule: 'R4: a large Promise counts only when complete (a simulated one fits into one part)',
+    seeds: [],
+    caughtBy: 'test/consensus/multi-paxos.test.ts',
+    patches: [
+      { file: core('proposer'), find: 'if (m.parts === 1) return [m];', replace: 'if (m.parts >= 1) return [m];' },
+    ],
+  },
+  {
+    name: 'leader-without-its-quorum-goes-on',
+    rule: 'R11: a leader goes on while it hears its quorums (its commits stall, and it ends by that; only slower)',
+    seeds: [],
+    caughtBy: 'test/consensus/election.test.ts',
+    patches: [
+      {
+        file: core('election'),
+        find: 'return n >= c.q2 && (isPrepared(slot) || n >= c.q1);',
+        replace: 'return n >= 0 || isPrepared(slot);',
+      },
+    ],
+  },
+  {
+    name: 'one-way-links-counted',
+    rule: 'R11: a candidate hears its quorums both ways (elections that fail cost time, not safety)',
+    seeds: [],
+    caughtBy: 'test/consensus/election.test.ts',
+    patches: [
+      {
+        file: core('election'),
+        find: 'return peer === self.peer || (this.beatOf(peer)?.hears.includes(self.peer) ?? false);',
+        replace: 'return peer === self.peer || this.beatOf(peer) !== null;',
+      },
+    ],
+  },
+  {
+    name: 'good-leader-disturbed',
+    rule: 'R11: voters refuse Prepare while they or a neighbour hear a leader that has its quorum',
+    seeds: [],
+    caughtBy: 'test/consensus/election.test.ts',
+    patches: [
+      {
+        file: core('acceptor'),
+        find: 'if (from !== self.peer && !sameBallot(m.ballot, promised) && this.#around.hearsLeaderBut(from, m.transferFrom)) {',
+        replace:
+          'if (from === self.peer && sameBallot(m.ballot, null) && this.#around.hearsLeaderBut(from, m.transferFrom)) {',
+      },
+      {
+        file: core('election'),
+        find: 'if (!this.hearsQuorums(window) || this.hearsLeaderBut(self.peer, null)) return false;',
+        replace: 'if (!this.hearsQuorums(window)) return false;',
+      },
+    ],
+  },
+  {
+    name: 'chosen-values-believed-unseen',
+    rule: 'learning: a stretch is kept only if its chain reaches the digest announced with it (nobody lies in a simulation)',
+    seeds: [],
+    caughtBy: 'test/consensus/multi-paxos.test.ts',
+    patches: [
+      {
+        file: core('learner'),
+        find: 'if (!equal(digest, m.digest)) {',
+        replace: 'if (digest.length !== m.digest.length) {',
+      },
+    ],
+  },
+  {
+    name: 'barrier-served-by-an-older-value',
+    rule: 'R9: a barrier waits for a slot that nothing bound (it takes a leader that dies just as a change takes force, and a read in between)',
+    seeds: [],
+    caughtBy: 'test/consensus/barriers.test.ts',
+    patches: [
+      {
+        file: core('proposer'),
+        find: 'this.#propose(r, value, false, null);',
+        replace: 'this.#proposeNew(r, value);',
+      },
+    ],
+  },
+  {
+    name: 'lost-records-unnoticed',
+    rule: 'R6: what the mark and the other records speak of is there',
+    seeds: [],
+    caughtBy: 'test/replica/opening.test.ts',
+    patches: [
+      { file: 'shared/replica/opening.ts', find: 'holdTogether(kv, restored, verdict.mark);', replace: '' },
+      {
+        file: core('ledger'),
+        find: 'assert(compareBallots(ballot, restored.promised) <= 0,',
+        replace: 'assert(ballot.round > 0,',
+      },
+    ],
+  },
+  {
+    name: 'lost-acceptances-unnoticed',
+    rule: 'R6: listed values exist',
+    seeds: [],
+    caughtBy: 'test/storage/memory.test.ts',
+    patches: [
+      {
+        file: 'shared/driver/journal-check.ts',
+        find: 'if (this.#problems.length === 0) this.#judgeAccepted();',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'spoken-before-the-mark',
+    rule: 'R6: only after the mark do words leave that others count on (a simulated disk loses synced writes only where that is noticed)',
+    seeds: [],
+    caughtBy: 'test/driver/driver.test.ts',
+    patches: [
+      {
+        file: 'shared/driver/driver.ts',
+        find: "return underWay.effects.flatMap((e) => (e.type === 'sendAfterBatch' ? [e] : []));",
+        replace:
+          "return underWay.effects.flatMap((e) => (e.type === 'sendAfterBatch' || e.type === 'sendAfterPersist' ? [e] : []));",
+      },
+    ],
+  },
+  {
+    name: 'written-after-a-failed-sync',
+    rule: 'base rule 5: nothing is written to a store whose write failed',
+    seeds: [],
+    caughtBy: 'test/driver/journal.test.ts',
+    patches: [
+      { file: 'shared/driver/journal-store.ts', find: 'if (this.#error !== null) throw this.#error;', replace: '' },
+    ],
+  },
+  {
+    name: 'discharged-by-number',
+    rule: 'R8: an outbox item is discharged only when its hash took effect or was refused',
+    seeds: [],
+    caughtBy: 'test/session/outbox.test.ts',
+    patches: [
+      {
+        file: 'shared/session/outbox.ts',
+        find: 'if (!equal(item.command.hash, outcome.hash)) {',
+        replace: 'if (item.command.hash.length !== outcome.hash.length) {',
+      },
+    ],
+  },
+  {
+    name: 'queue-without-an-end',
+    rule: 'every queue is bounded in bytes (a simulation never writes so much)',
+    seeds: [],
+    caughtBy: 'test/session/pool.test.ts',
+    patches: [
+      {
+        file: 'shared/session/pool.ts',
+        find: "> this.#bytesMax - this.#bytes) return 'full';",
+        replace: "> Number.MAX_SAFE_INTEGER * (this.#bytesMax + this.#bytes)) return 'full';",
+      },
+    ],
+  },
+];
