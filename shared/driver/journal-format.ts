@@ -76,6 +76,10 @@ export interface Mark {
  * - `TURN_BROKEN`: a turn's record is damaged, or does not follow from the one before.
  * - `ACCEPTED_MISSING`: something that this store accepted is gone.
  * - `DAMAGED_BEFORE`: an earlier opening found damage; what it found stands after it.
+ *
+ * What the layers around found is kept in the same place:
+ * - `DATABASE_BROKEN`, `RECORD_DAMAGED`: the database below, or a record that can't be made anew.
+ * - the rest, where the store is whole in itself: `shared/replica/remedy.ts` says what each means.
  */
 export type ProblemCode =
   | 'MARK_MISSING'
@@ -86,7 +90,14 @@ export type ProblemCode =
   | 'TURN_MISSING'
   | 'TURN_BROKEN'
   | 'ACCEPTED_MISSING'
-  | 'DAMAGED_BEFORE';
+  | 'DAMAGED_BEFORE'
+  | 'DATABASE_BROKEN'
+  | 'RECORD_DAMAGED'
+  | 'ROLLED_BACK'
+  | 'REBUILT'
+  | 'COPIED'
+  | 'REPLACED'
+  | 'OTHER_PLACE';
 
 export interface Problem {
   readonly code: ProblemCode;

@@ -5,6 +5,7 @@ import {
   batchHash,
   CHECKPOINT_TURNS,
   type Checkpoint,
+  DAMAGED,
   encodeMark,
   FORMAT,
   INCARNATION_BYTES,
@@ -50,6 +51,22 @@ export class JournalCore {
   /** Goes on where an opened store stands. For `JournalCheck`. */
   static resume(incarnation: Uint8Array, last: Position, checkpoint: Checkpoint, counter: number): JournalCore {
     return new JournalCore(incarnation, last, checkpoint, counter);
+  }
+
+  /**
+   * The same store under another incarnation: `prepared` begins a chain of its own with `first`, above every number that was used, and ends the verdict on the
+   * former one. Nothing may be said as the new one before its mark is on the disk: a crash before that leaves a mark that does not fit, so it is found damaged again.
+   */
+  reborn(incarnation: Uint8Array, first: Turn): { readonly core: JournalCore; readonly prepared: Prepared } {
+    this.#assertIdle();
+    const start: Checkpoint = { turn: this.#last.turn, hash: ZERO_HASH, first: this.#last.turn + 1 };
+    const core = new JournalCore(incarnation, start, start, this.#counter);
+    const turn = core.prepare(first);
+    const ops: KvOp[] = [{ type: 'del', key: DAMAGED }, putCheckpoint(start)];
+    for (let old = this.#checkpoint.first; old <= this.#last.turn; old++) {
+      ops.push({ type: 'del', key: numberKey(TURN, old) });
+    }
+    return { core, prepared: { ops: [...ops, ...turn.ops], mark: turn.mark } };
   }
 
   /** The number of the last turn that is on the disk, mark included. */

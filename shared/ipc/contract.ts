@@ -426,6 +426,58 @@ export interface MemberRole {
   readonly role: Role | null;
 }
 
+// The data directory
+
+export interface BackupParams {
+  /** An absolute path on the peer's machine, at which there is nothing yet. */
+  readonly path: string;
+}
+
+/** Any number of `progress`, then `done`, the last. */
+export type BackupEvent =
+  | { readonly kind: 'progress'; readonly rows: number; readonly bytes: number }
+  | {
+      readonly kind: 'done';
+      readonly path: string;
+      /** Of the file. */
+      readonly bytes: number;
+      readonly rows: number;
+      readonly groups: number;
+    };
+
+// The outbox
+
+/** An own command that is not agreed: it waits, or the group did not take it. */
+export type OutboxLine =
+  | (Pick<PendingLine, 'id' | 'text' | 'time' | 'writer' | 'why' | 'whyCode'> & {
+      readonly status: 'pending';
+      readonly change: 'create' | Change;
+    })
+  | (Pick<RefusedLine, 'key' | 'text' | 'time' | 'writer' | 'why' | 'whyCode' | 'change'> & {
+      readonly status: 'refused';
+    });
+
+/** A signed run, as base64: `append` and the like, by whichever member, as its author's machine signed it. */
+export interface CarriedRun {
+  readonly group: string;
+  readonly run: string;
+  readonly commands: number;
+}
+
+export interface CarryParams {
+  /** The group that the runs are of, by its whole id. */
+  readonly group: string;
+  /** Base64. At most 4 MiB in all. */
+  readonly runs: readonly string[];
+}
+
+/** Of commands. */
+export interface CarriedCount {
+  readonly new: number;
+  readonly known: number;
+  readonly refused: number;
+}
+
 /**
  * One running peer. `signal` ends the wait, never the work: what was saved before stays saved and is committed later.
  * Streams are pulled: nothing may pile up behind a consumer that does not ask, and `return()` frees what a stream holds.
@@ -452,6 +504,16 @@ export interface PeerService {
   dismiss(params: DismissParams, signal: AbortSignal): Promise<Record<string, never>>;
   draft(params: DraftParams, signal: AbortSignal): Promise<Draft>;
   saveDraft(params: SaveDraftParams, signal: AbortSignal): Promise<Record<string, never>>;
+
+  /** Writes a file that this very machine can be made again from, its key included. Not for pages. */
+  backup(params: BackupParams, signal: AbortSignal): AsyncIterable<BackupEvent>;
+
+  /** What waits, in its order, and then what was refused. */
+  outbox(params: InGroup, signal: AbortSignal): AsyncIterable<OutboxLine>;
+  /** Signed commands that are not agreed and that anybody may carry to the group: own ones, and others' that wait here. */
+  carried(params: InGroup, signal: AbortSignal): AsyncIterable<CarriedRun>;
+  /** Offers such commands to the leader. Their signatures are checked; what is known already does no harm. */
+  carry(params: CarryParams, signal: AbortSignal): Promise<CarriedCount>;
 
   promote(params: MemberParams, signal: AbortSignal): Promise<MemberRole>;
   demote(params: MemberParams, signal: AbortSignal): Promise<MemberRole>;

@@ -20,10 +20,12 @@ export const waitingCodes = [
   'DISK_FULL',
   /** The disk refused a write or a sync, or does not answer one. */
   'DISK_FAILED',
-  /** A file of this store is damaged; it reads on and does not vote. */
+  /** This copy was damaged; what it lacks is fetched again, and it votes again once the others have agreed. */
   'DAMAGED',
-  /** The same store runs somewhere else, or was restored from an older copy. */
+  /** The same store runs, or may run, somewhere else; it reads on, and a person says which one goes on. */
   'COPIED',
+  /** Too few voters are left who know what was agreed. */
+  'NEEDS_DECISION',
   /** This machine's applied state differs from the others'; it stopped. */
   'STATE_MISMATCH',
   /** This machine is no longer a member. */
@@ -91,6 +93,16 @@ export const damageCodes = [
   'ACCEPTED_MISSING',
   /** Damage was found here before; what it was stands beside this. */
   'DAMAGED_BEFORE',
+  /** It is an earlier copy of itself: a member saw a later turn of it. */
+  'ROLLED_BACK',
+  /** It was made from a backup, and was not opened since. */
+  'REBUILT',
+  /** It runs twice. */
+  'COPIED',
+  /** The log names a newer store of this machine. */
+  'REPLACED',
+  /** It lies elsewhere than where it was made. */
+  'OTHER_PLACE',
   /** The database had to be repaired. */
   'DATABASE_BROKEN',
   /** Tables of the database are damaged. Nothing else of the group was looked at. */
@@ -157,6 +169,8 @@ const failureExits = {
   IDENTITY_MISSING: EXIT.damage,
   /** This installation's own settings can't be read. */
   LOCAL_DAMAGED: EXIT.damage,
+  /** A backup, or a file of commands, is cut off or not what was written. */
+  FILE_DAMAGED: EXIT.damage,
 
   /** A newer version wrote the data: the group's, who this machine is, or its own settings. */
   NEWER_FORMAT: EXIT.newerFormat,
@@ -211,12 +225,22 @@ const failureExits = {
   TEXT_BAD: EXIT.failed,
   /** A file could not be read. */
   FILE_UNREADABLE: EXIT.failed,
+  /** There is nothing to write into a file; none was made. */
+  FILE_EMPTY: EXIT.failed,
+  /** There is something already where a new file or directory is to be. */
+  FILE_EXISTS: EXIT.failed,
+  /** The file is not of the kind that was asked for. */
+  BAD_FILE: EXIT.failed,
+  /** The file is of another group. */
+  OTHER_GROUP: EXIT.failed,
   /** No ticket in this text, or two of them, or one that is cut off. */
   BAD_TICKET: EXIT.failed,
   /** This peer is in that group already. */
   ALREADY_MEMBER: EXIT.failed,
   /** This store is damaged and can't do what was asked. */
   DAMAGED: EXIT.failed,
+  /** This store may be one of two, so nothing is written to it until a person says which goes on. */
+  COPIED: EXIT.failed,
   /** A line of a file that is to be imported is not what it must be; the others go on. */
   BAD_LINE: EXIT.failed,
   /** A fault of the program itself. */

@@ -4,8 +4,13 @@ import {
   type AppendParams,
   type AwayParams,
   type AwayStatus,
+  type BackupEvent,
+  type BackupParams,
   type Barrier,
   type BarrierParams,
+  type CarriedCount,
+  type CarriedRun,
+  type CarryParams,
   type CreateParams,
   type DismissParams,
   type Draft,
@@ -27,6 +32,7 @@ import {
   type MemberStatus,
   type Method,
   type OpenInvitation,
+  type OutboxLine,
   type PeerStatus,
   type Profile,
   type ProfileParams,
@@ -145,6 +151,15 @@ const logParams: Schema<LogParams> = v.pipe(
 );
 const historyParams: Schema<HistoryParams> = v.strictObject({ ...inGroup, ...ofEntry });
 const barrierParams: Schema<BarrierParams> = v.strictObject({ ...inGroup, ...withTimeout });
+const carryParams: Schema<CarryParams> = v.strictObject({
+  group: named,
+  runs: v.pipe(
+    v.array(v.pipe(v.string(), v.maxLength(4 * 1024 * 1024), v.regex(/^[A-Za-z0-9+/]+={0,2}$/))),
+    v.minLength(1),
+    v.maxLength(4_096),
+  ),
+});
+const backupParams: Schema<BackupParams> = v.strictObject({ path: named });
 const dismissParams: Schema<DismissParams> = v.strictObject({ ...inGroup, key: named });
 /** A part of a draft's name. */
 const part = v.pipe(v.string(), v.regex(/^[a-z0-9-]{1,64}$/i));
@@ -318,6 +333,17 @@ const watchEvent: Schema<WatchEvent> = v.variant('kind', [
   v.object({ kind: v.literal('gone'), group: v.string() }),
 ]);
 const draft: Schema<Draft> = v.object({ text: v.string() });
+const backupEvent: Schema<BackupEvent> = v.variant('kind', [
+  v.object({ kind: v.literal('progress'), rows: count, bytes: count }),
+  v.object({ kind: v.literal('done'), path: v.string(), bytes: count, rows: count, groups: count }),
+]);
+const waiting = { text: v.nullable(v.string()), time: v.string(), writer: v.string(), why: v.string(), whyCode };
+const outboxLine: Schema<OutboxLine> = v.variant('status', [
+  v.object({ status: v.literal('pending'), id: v.string(), change, ...waiting }),
+  v.object({ status: v.literal('refused'), key: v.string(), change: v.nullable(change), ...waiting }),
+]);
+const carriedRun: Schema<CarriedRun> = v.object({ group: v.string(), run: v.string(), commands: count });
+const carriedCount: Schema<CarriedCount> = v.object({ new: count, known: count, refused: count });
 const done: Schema<Record<string, never>> = v.object({});
 const quorumStatus: Schema<QuorumStatus> = v.object({
   voters: count,
@@ -371,6 +397,10 @@ export const methods: Readonly<Record<Method, MethodSchema>> = {
   dismiss: call(dismissParams, done),
   draft: call(draftParams, draft),
   saveDraft: call(saveDraftParams, done),
+  backup: stream(backupParams, backupEvent),
+  outbox: stream(groupParams, outboxLine),
+  carried: stream(groupParams, carriedRun),
+  carry: call(carryParams, carriedCount),
   promote: call(memberParams, memberRole),
   demote: call(memberParams, memberRole),
   expel: call(memberParams, memberRole),

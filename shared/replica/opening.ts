@@ -7,14 +7,12 @@ import {
   type Incarnation,
   incarnationBytes,
   incarnationFromBytes,
-  type Slot,
   slot,
 } from '../base/ids.ts';
 import type { KvOp, KvReader } from '../base/kv.ts';
 import { compareBallots, decodeBallot } from '../consensus/ballot.ts';
-import { type Configuration, ConfigurationHistory, majorities } from '../consensus/configuration.ts';
-import { nextDigest, type Restored } from '../consensus/ledger.ts';
-import type { Value } from '../consensus/value.ts';
+import { type Configuration, majorities } from '../consensus/configuration.ts';
+import type { Restored } from '../consensus/ledger.ts';
 import { decodeGenesis, type Genesis } from '../document/genesis.ts';
 import { batchHash, genesisOps } from '../document/index.ts';
 import type { JournalCore } from '../driver/journal.ts';
@@ -25,6 +23,7 @@ import {
   type Mark,
   type Prepared,
   type Problem,
+  type Verdict,
 } from '../driver/journal-format.ts';
 import {
   AREA_KEY,
@@ -44,14 +43,20 @@ import { prefixRange, RECORD_VERSION, RecordError, unseal } from '../driver/reco
 import { acceptedRange, configurationsRange, restoreLedger, storedPrefix } from '../driver/restore.ts';
 import { type KvRange, type KvRow, StoreError } from '../driver/store.ts';
 import { type Area, areaRange } from './area.ts';
+import { RUNS_KEY, SEEN_RANGE } from './identity.ts';
+import { decodeReborn, GROUP_KEY, groupRecord, REBORN_KEY, type Reborn, rebirthTurn, rebornOf } from './rebirth.ts';
+import { isWholeDespite, type Remedy, remedyFor } from './remedy.ts';
+import { isDamage, salvage } from './salvage.ts';
 import { decodeStaging, type Staging } from './snapshot-fetch.ts';
 
+export { GROUP_KEY, groupRecord } from './rebirth.ts';
+
 /**
- *   m/group    [1, genesis, incarnation]: which group this store is of, and its own birth
  *   m/rebuilt  a damaged store's state was made anew from what of the log was whole
+ *   m/verdict  [1, code, message]: what the applied log says against this store; in the batch of the state that says so
  */
-export const GROUP_KEY = 'm/group';
 const REBUILT_KEY = 'm/rebuilt';
+const VERDICT_KEY = 'm/verdict';
 const PAGE_ROWS = 1000;
 /** What the mark of a store says that no longer votes. */
 const NOTHING_SAID = { promise: null, lastOwnSeq: 0 };
@@ -73,8 +78,12 @@ export interface OpenedStore {
   readonly firstConfiguration: Configuration;
   readonly incarnation: Incarnation;
   readonly journal: JournalCore;
-  /** Empty for a sound store. Otherwise what was found: it does not vote. */
+  /** Empty for a store that may vote and write. Otherwise what was found, and what is to be done about it: a person is asked, or it is only looked at. */
   readonly problems: readonly Problem[];
+  /** Why it goes on under another incarnation than it was made with; null where it does not. */
+  readonly reborn: Reborn | null;
+  /** It took its incarnation just now. */
+  readonly isNewborn: boolean;
   readonly restored: Restored;
   /** Where the applied state stands. */
   readonly area: Area;
@@ -84,8 +93,22 @@ export interface OpenedStore {
   readonly staging: Staging | null;
   readonly outbox: readonly KvRow[];
   readonly refused: readonly KvRow[];
+  /** What was seen of other members' stores. */
+  readonly seen: readonly KvRow[];
+  /** The runs of this store under its incarnation; opened. Undefined where none is noted, or it can't be read. */
+  readonly runs: Uint8Array | undefined;
   /** What the mark says was this store's last own command, or 0. */
   readonly markedOwnSeq: number;
+}
+
+/** What the one that opens a store knows of it, and may do. */
+export interface OpeningInit {
+  /** Draws an incarnation for a store that is reborn. Left out by those who only look: then nothing is. */
+  readonly newIncarnation?: () => Incarnation;
+  /** What was found outside of the store. Never kept. */
+  readonly doubts?: readonly Problem[];
+  /** A person said that no other copy of this store runs. */
+  readonly isSettled?: boolean;
 }
 
 export function genesisDigest(genesisBytes: Uint8Array): Uint8Array {
@@ -100,11 +123,6 @@ export function firstConfiguration(genesis: Genesis, genesisBytes: Uint8Array): 
     voters: [{ peer: genesis.founder, incarnation: genesis.incarnation, witness: false }],
     ...majorities(1),
   };
-}
-
-/** Which group this is, and whose store. Everything else can be fetched again, this can't: so a store keeps it in a file of its own, too. */
-export function groupRecord(genesisBytes: Uint8Array, incarnation: Incarnation): KvOp {
-  return { type: 'put', key: GROUP_KEY, value: encodeCbor([1, genesisBytes, incarnationBytes(incarnation)]) };
 }
 
 /** Whole, and of this version or a newer one: then it says which group a store is of. */
@@ -124,15 +142,106 @@ export function firstTurn(genesisBytes: Uint8Array, incarnation: Incarnation): J
 }
 
 /**
- * Reads and verifies a store (R6). A damaged one is given as a reader: its state is made anew from the part of its log that is whole and chained, and the rest
- * comes from the peers.
+ * Reads and verifies a store (R6). One that lost anything it had said as an acceptor is reborn in its place (R7): what of its log is whole and chained is kept, its
+ * applied state is made anew from that, and it goes on under a new incarnation. One that may run twice is given as a reader until a person says which goes on.
  * @throws StoreError `CORRUPT` where not even the group can be told, `NEWER_FORMAT`
  */
-export function* openStore(kv: KvReader): Generator<Ask, OpenedStore, Answer> {
-  const { genesisBytes, incarnation } = readGroup(kv);
+export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask, OpenedStore, Answer> {
+  const { doubts = [], isSettled = false } = init;
+  const { genesisBytes, incarnation: former } = readGroup(kv);
   const genesis = decodeGenesis(genesisBytes);
-  const start = genesisDigest(genesisBytes);
+  const origin = {
+    genesisDigest: genesisDigest(genesisBytes),
+    alpha: genesis.alpha,
+    firstConfiguration: firstConfiguration(genesis, genesisBytes),
+  };
+  const before = readReborn(kv);
 
+  const { journal: verified, verdict } = yield* verifyJournal(kv, former);
+  let journal = verified;
+  const found: Problem[] = verdict.sound ? [] : [...verdict.problems];
+  const kept = readVerdict(kv);
+  if (kept !== null && !found.some(({ code }) => code === kept.code)) found.push(kept);
+  const codes = (): string[] => found.map(({ code }) => code);
+  let restored: Restored | null = null;
+  let held = ALL_HELD;
+  if (found.length === 0 || isWholeDespite(codes())) {
+    try {
+      held = readHeld(opening(kv));
+      restored = yield* restoreAll(kv, origin.genesisDigest);
+      if (verdict.mark !== null) holdTogether(kv, restored, verdict.mark);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      restored = null;
+      // Durable before anything else is done: what this acceptor had said can't be told any more, at no later start either.
+      found.push({ code: 'ACCEPTED_MISSING', message: error.message });
+      yield { type: 'write', prepared: journal.prepareMark(NOTHING_SAID, [damagedVerdict(found)]) };
+      journal.committed();
+    }
+  }
+
+  const problems = [...found, ...doubts];
+  const remedy: Remedy = remedyFor({ problems: problems.map(({ code }) => code), isSettled });
+  const isReborn = remedy === 'rebirth' && init.newIncarnation !== undefined;
+  const isWhole = restored !== null;
+  if (restored === null) {
+    held = ALL_HELD;
+    restored = salvage(kv, origin);
+  }
+  let incarnation = former;
+  let reborn = before;
+  if (isReborn && init.newIncarnation) {
+    incarnation = init.newIncarnation();
+    reborn = rebornOf(before, former, found);
+    restored = { ...restored, promised: null, accepted: new Map() };
+    const turn = rebirthTurn({ genesisBytes, incarnation }, reborn, restored, {
+      log: [
+        ...(yield* keysOf(acceptedRange(restored.prefix))),
+        ...(yield* keysOf({ gte: digestKey(restored.prefix + 1), lt: 'd0' })),
+        ...(yield* keysOf(configurationsRange)),
+      ],
+      state: isWhole ? null : yield* stateKeys(),
+      unreadable: yield* unreadableIn(LAYERS_ABOVE),
+      notes: [REBUILT_KEY, VERDICT_KEY, RUNS_KEY, ...(isWhole ? [] : HELD_KEYS)],
+    });
+    const next = journal.reborn(incarnationBytes(incarnation), turn);
+    yield { type: 'write', prepared: next.prepared };
+    journal = next.core;
+    journal.committed();
+  } else if (!isWhole && (kv.get(REBUILT_KEY) === undefined || equal(journal.lastTurnHash, ZERO_HASH))) {
+    yield* rebuildState(genesisBytes, journal, restored);
+  }
+  return {
+    group: groupIdOf(genesisBytes),
+    genesis,
+    genesisBytes,
+    firstConfiguration: origin.firstConfiguration,
+    incarnation,
+    journal,
+    problems: isReborn || remedy === 'none' ? [] : problems,
+    reborn,
+    isNewborn: isReborn,
+    restored,
+    ...held,
+    outbox: opened(yield* scanAll(prefixRange('o/'))),
+    refused: opened(yield* scanAll(prefixRange('x/'))),
+    seen: opened(yield* scanAll(SEEN_RANGE)),
+    runs: isReborn ? undefined : opened([[RUNS_KEY, kv.get(RUNS_KEY) ?? new Uint8Array(0)]])[0]?.[1],
+    markedOwnSeq: isReborn ? 0 : (verdict.mark?.lastOwnSeq ?? 0),
+  };
+}
+
+/** Records that are not the consensus' own. */
+const LAYERS_ABOVE: readonly { readonly gte: string; readonly lt: string }[] = [
+  prefixRange('o/'),
+  prefixRange('x/'),
+  SEEN_RANGE,
+];
+
+function* verifyJournal(
+  kv: KvReader,
+  incarnation: Incarnation,
+): Generator<Ask, { readonly journal: JournalCore; readonly verdict: Verdict }, Answer> {
   const check = new JournalCheck(
     {
       checkpoint: kv.get(JOURNAL_KEYS.checkpoint),
@@ -151,57 +260,76 @@ export function* openStore(kv: KvReader): Generator<Ask, OpenedStore, Answer> {
     yield { type: 'write', prepared: repair };
     journal.committed();
   }
+  return { journal, verdict };
+}
 
-  let problems = verdict.sound ? [] : verdict.problems;
-  let restored: Restored | null = null;
-  let kept: Kept = ALL_KEPT;
-  if (verdict.sound) {
-    try {
-      kept = readKept(opening(kv));
-      restored = restoreLedger(opening(kv), {
-        genesisDigest: start,
-        configurations: yield* scanAll(configurationsRange),
-        accepted: yield* scanAll(acceptedRange(storedPrefix(opening(kv), start).prefix)),
-        hash: batchHash,
-      });
-      holdTogether(kv, restored, verdict.mark);
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-      restored = null;
-      // Durable before anything else is done: what this acceptor had said can't be told any more, at no later start either.
-      problems = [{ code: 'ACCEPTED_MISSING', message: error.message }];
-      yield { type: 'write', prepared: journal.prepareMark(NOTHING_SAID, [damagedVerdict(problems)]) };
-      journal.committed();
-    }
+function* restoreAll(kv: KvReader, start: Uint8Array): Generator<Ask, Restored, Answer> {
+  return restoreLedger(opening(kv), {
+    genesisDigest: start,
+    configurations: yield* scanAll(configurationsRange),
+    accepted: yield* scanAll(acceptedRange(storedPrefix(opening(kv), start).prefix)),
+    hash: batchHash,
+  });
+}
+
+/** The state of a damaged store that stays what it is, made anew from what of its log is whole. */
+function* rebuildState(
+  genesisBytes: Uint8Array,
+  journal: JournalCore,
+  { prefix, digest }: Restored,
+): Generator<Ask, void, Answer> {
+  const gone = [...(yield* stateKeys()), ...(yield* keysOf(acceptedRange(prefix))), ...HELD_KEYS];
+  const ops: KvOp[] = [
+    ...gone.map((key): KvOp => ({ type: 'del', key })),
+    ...genesisOps(genesisBytes).map(sealed),
+    sealed({ type: 'put', key: REBUILT_KEY, value: encodeCbor([]) }),
+    sealed({ type: 'put', key: PREFIX_KEY, value: encodeCbor([prefix, digest]) }),
+  ];
+  yield { type: 'write', prepared: journal.prepare({ ops, accepted: [], ...NOTHING_SAID }) };
+  journal.committed();
+}
+
+/** As an opened record, in the batch with what it follows from. */
+export function keptVerdict({ code, message }: { readonly code: string; readonly message: string }): KvOp {
+  return { type: 'put', key: VERDICT_KEY, value: encodeCbor([1, code, message]) };
+}
+
+function readVerdict(kv: KvReader): Problem | null {
+  const record = kv.get(VERDICT_KEY);
+  if (record === undefined) return null;
+  try {
+    const [, code, message] = asArray(decodeCbor(openRecord(VERDICT_KEY, record)), 3);
+    return { code: asText(code) as Problem['code'], message: asText(message) };
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return { code: 'RECORD_DAMAGED', message: error.message };
   }
-  if (restored === null) {
-    const isNew = equal(journal.lastTurnHash, ZERO_HASH) || kv.get(REBUILT_KEY) === undefined || verdict.sound;
-    kept = ALL_KEPT;
-    restored = yield* salvage(kv, { genesis, genesisBytes, journal, rebuild: isNew });
+}
+
+/** Null where there is none that can be read: it is only told to people. */
+function readReborn(kv: KvReader): Reborn | null {
+  const record = kv.get(REBORN_KEY);
+  try {
+    return record === undefined ? null : decodeReborn(openRecord(REBORN_KEY, record));
+  } catch (error) {
+    if (isDamage(error)) return null;
+    throw error;
   }
-  return {
-    group: groupIdOf(genesisBytes),
-    genesis,
-    genesisBytes,
-    firstConfiguration: firstConfiguration(genesis, genesisBytes),
-    incarnation,
-    journal,
-    problems,
-    restored,
-    ...kept,
-    outbox: opened(yield* scanAll(prefixRange('o/'))),
-    refused: opened(yield* scanAll(prefixRange('x/'))),
-    markedOwnSeq: verdict.mark?.lastOwnSeq ?? 0,
-  };
 }
 
 /** What a store holds of the log and the state, and where. */
-type Kept = Pick<OpenedStore, 'area' | 'missing' | 'staging'>;
+type Held = Pick<OpenedStore, 'area' | 'missing' | 'staging'>;
 
-const ALL_KEPT: Kept = { area: 's', missing: Missing.NONE, staging: null };
+const ALL_HELD: Held = { area: 's', missing: Missing.NONE, staging: null };
+const HELD_KEYS = [AREA_KEY, MISSING_KEY, STAGING_KEY];
+
+/** Wherever an applied state stands, or half of one. */
+function* stateKeys(): Generator<Ask, string[], Answer> {
+  return [...(yield* keysOf(areaRange('s'))), ...(yield* keysOf(areaRange('z')))];
+}
 
 /** @param kv gives opened records @throws RecordError, FormatError */
-function readKept(kv: KvReader): Kept {
+function readHeld(kv: KvReader): Held {
   const area = kv.get(AREA_KEY);
   const missing = kv.get(MISSING_KEY);
   const staging = kv.get(STAGING_KEY);
@@ -275,13 +403,38 @@ function markFields(kv: KvReader): { promise: Cbor; lastOwnSeq: number } {
 
 function* scanAll(range: { readonly gte: string; readonly lt: string }): Generator<Ask, readonly KvRow[], Answer> {
   const rows: KvRow[] = [];
+  yield* scanPages(range, (page) => void rows.push(...page));
+  return rows;
+}
+
+function* scanPages(
+  range: { readonly gte: string; readonly lt: string },
+  take: (page: readonly KvRow[]) => void,
+): Generator<Ask, void, Answer> {
   for (let gte: string | null = range.gte; gte !== null; ) {
     const page = (yield { type: 'scan', range: { gte, lt: range.lt, limit: PAGE_ROWS } }) as readonly KvRow[];
-    rows.push(...page);
+    take(page);
     const last = page.at(-1);
     gte = last === undefined || page.length < PAGE_ROWS ? null : `${last[0]}\0`;
   }
-  return rows;
+}
+
+function* keysOf(range: { readonly gte: string; readonly lt: string }): Generator<Ask, string[], Answer> {
+  const keys: string[] = [];
+  yield* scanPages(range, (page) => {
+    for (const [key] of page) keys.push(key);
+  });
+  return keys;
+}
+
+function* unreadableIn(
+  ranges: readonly { readonly gte: string; readonly lt: string }[],
+): Generator<Ask, string[], Answer> {
+  const keys: string[] = [];
+  for (const range of ranges) {
+    for (const row of yield* scanAll(range)) if (opened([row]).length === 0) keys.push(row[0]);
+  }
+  return keys;
 }
 
 /** Records of the layers above, opened; what is damaged is left out (the outbox says that commands are missing). */
@@ -294,67 +447,4 @@ function opened(rows: readonly KvRow[]): KvRow[] {
       throw error;
     }
   });
-}
-
-/**
- * What can be believed of a damaged store: the slots from the first on whose values are whole and chain to the digests beside them. Its applied state is
- * made anew from these. It never votes, so what it had accepted above is of no use.
- */
-function* salvage(
-  kv: KvReader,
-  store: {
-    readonly genesis: Genesis;
-    readonly genesisBytes: Uint8Array;
-    readonly journal: JournalCore;
-    readonly rebuild: boolean;
-  },
-): Generator<Ask, Restored, Answer> {
-  let prefix = slot(0);
-  let digest = genesisDigest(store.genesisBytes);
-  let blockedFrom: Slot | null = null;
-  const ops: KvOp[] = [];
-  // Which configurations have force follows from the chosen values, so it is found again with them.
-  const history = new ConfigurationHistory(store.genesis.alpha, firstConfiguration(store.genesis, store.genesisBytes));
-  for (let at = slot(1); ; at = slot(at + 1)) {
-    const next = wholeValue(kv, at, digest);
-    if (next === null) break;
-    prefix = at;
-    digest = next.digest;
-    if (next.value.kind !== 'configuration') continue;
-    if (next.value.configuration !== null) history.chosen(at, next.value.configuration);
-    else blockedFrom ??= slot(at + store.genesis.alpha);
-  }
-  if (store.rebuild) {
-    for (const area of ['s', 'z'] as const) {
-      for (const [key] of yield* scanAll(areaRange(area))) ops.push({ type: 'del', key });
-    }
-    for (const key of [AREA_KEY, MISSING_KEY, STAGING_KEY]) ops.push({ type: 'del', key });
-    ops.push(...genesisOps(store.genesisBytes).map(sealed));
-    ops.push(sealed({ type: 'put', key: REBUILT_KEY, value: encodeCbor([]) }));
-    ops.push(sealed({ type: 'put', key: PREFIX_KEY, value: encodeCbor([prefix, digest]) }));
-    for (const [key] of yield* scanAll(acceptedRange(prefix))) ops.push({ type: 'del', key });
-    const prepared = store.journal.prepare({ ops, accepted: [], promise: null, lastOwnSeq: 0 });
-    yield { type: 'write', prepared };
-    store.journal.committed();
-  }
-  return { promised: null, prefix, digest, accepted: new Map(), inForce: history.all.slice(1), blockedFrom };
-}
-
-/** The value of slot `at` and the digest after it, where it is there, whole, and chains on from `before`; else null. */
-function wholeValue(kv: KvReader, at: Slot, before: Uint8Array): { value: Value; digest: Uint8Array } | null {
-  const record = kv.get(logKey(at));
-  const stored = kv.get(digestKey(at));
-  if (!record || !stored) return null;
-  try {
-    const { value } = decodeLogRecord(openRecord(logKey(at), record), batchHash);
-    const digest = nextDigest(before, at, value.hash);
-    return equal(digest, decodeDigest(openRecord(digestKey(at), stored))) ? { value, digest } : null;
-  } catch (error) {
-    if (isDamage(error)) return null;
-    throw error;
-  }
-}
-
-function isDamage(error: unknown): error is RecordError | FormatError {
-  return error instanceof RecordError || error instanceof FormatError;
 }

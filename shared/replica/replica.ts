@@ -34,7 +34,7 @@ import {
 } from '../driver/driver.ts';
 import { decodeDigest, digestKey } from '../driver/layout.ts';
 import type { Missing } from '../driver/missing.ts';
-import { Overlay } from '../driver/overlay.ts';
+import { Overlay, sealed } from '../driver/overlay.ts';
 import type { KvSnapshot } from '../driver/store.ts';
 import { type EditWish, Outbox, type Pending, Pool, type Settling, type Written } from '../session/index.ts';
 import { decodeEnvelope, type Envelope, encodeEnvelope } from '../wire/envelope.ts';
@@ -42,19 +42,33 @@ import { decodeNote, encodeNote } from '../wire/note.ts';
 import {
   decodeSessionMessage,
   encodeSessionMessage,
+  type Greeting,
   type Hello,
   type SessionMessage,
 } from '../wire/session-messages.ts';
 import { decodeSnapshotMessage, encodeSnapshotMessage, type SnapshotMessage } from '../wire/snapshot-messages.ts';
 import { placed, StateArea } from './area.ts';
 import { Barriers } from './barriers.ts';
+import { Gate, type IdentityVerdict, judgeSeen, Lineage, Sightings } from './identity.ts';
 import { runsIn, Verdicts, type VerifyAll } from './ingress.ts';
 import { KEEPING_LIMITS, Keeping, type KeepingLimits } from './keeping.ts';
 import { Offers } from './offers.ts';
-import { genesisDigest, type OpenedStore } from './opening.ts';
+import { genesisDigest, keptVerdict, type OpenedStore } from './opening.ts';
 import { POLICY_TIMES, type PolicyTimes } from './policy.ts';
 import { States } from './states.ts';
 import { Steering, type Voting } from './steering.ts';
+
+/** @throws FormatError */
+function decodeBody({ layer, body }: Envelope): GroupMessage {
+  switch (layer) {
+    case 'consensus':
+      return { layer, message: decodeMessage(body, batchHash) };
+    case 'session':
+      return { layer, message: decodeSessionMessage(body) };
+    case 'snapshot':
+      return { layer, message: decodeSnapshotMessage(body) };
+  }
+}
 
 function encodeBody(m: GroupMessage): Uint8Array {
   switch (m.layer) {
@@ -92,6 +106,9 @@ export interface Outcomes {
   settled?(verdict: Verdict): void;
 }
 
+/** What became of a signed command that somebody carried here: on its way, here or agreed already, or not to be taken (a wrong signature, a gap, a former member's). */
+export type Carried = 'new' | 'known' | 'refused';
+
 export interface ReplicaPorts {
   readonly signer: Signer;
   readonly verifier: Verifier;
@@ -117,6 +134,8 @@ export interface ReplicaEvents {
   onLeader?(leader: PeerId | null): void;
   /** There is something to do that nobody from outside has brought. */
   onNews?(): void;
+  /** This store is not the only one of its incarnation, or not the newest: it has fallen silent, and must be closed and opened with this verdict. */
+  onVerdict?(verdict: IdentityVerdict): void;
 }
 
 export interface ReplicaSettings {
@@ -126,6 +145,14 @@ export interface ReplicaSettings {
   readonly policy?: PolicyTimes;
   /** How much it keeps of the log, and when it takes a snapshot. */
   readonly limits?: KeepingLimits;
+}
+
+/** The run of this store, as it stands on each of its frames. */
+export interface Presence {
+  /** Drawn at the start of the process, 8 bytes. */
+  readonly nonce: Uint8Array;
+  /** The last durable turn. */
+  readonly turn: () => number;
 }
 
 /**
@@ -140,6 +167,8 @@ const WORTH_BYTES = 64 * 1024;
 const STEER_TICKS = 4;
 /** 10 s, in ticks. */
 const FAREWELL_TICKS = 200;
+/** A vote, or what makes one: it waits until the other side has greeted. */
+const VOTING: ReadonlySet<Message['type']> = new Set(['prepare', 'promise', 'accept', 'accepted', 'transfer']);
 const WRITE_REFUSED_DAMAGED: Refused = { refused: 'SESSION_CLOSED', detail: 'this store is damaged' };
 /** It would never learn what became of it. */
 const WRITE_REFUSED_WITNESS: Refused = {
@@ -194,6 +223,16 @@ export class Replica implements Application {
   #applies: boolean;
   readonly #barriers: Barriers;
   readonly #staysOn: boolean;
+  readonly #presence: Presence | null;
+  readonly #sightings: Sightings;
+  readonly #lineage: Lineage | null;
+  readonly #gate = new Gate();
+  /** Set once this store must not speak any more. */
+  #verdict: IdentityVerdict | null = null;
+  #isStopping = false;
+  /** The peer's incarnation as of the last slot applied. */
+  #ownIncarnation: Incarnation | null = null;
+
   readonly #steering: Steering;
   /** This peer's clock, as of the last turn. */
   #nowMs = 0;
@@ -204,6 +243,8 @@ export class Replica implements Application {
       readonly store: OpenedStore;
       readonly ports: ReplicaPorts;
       readonly events?: ReplicaEvents;
+      /** Without it, nobody is greeted, and votes wait for no greeting. */
+      readonly presence?: Presence;
     },
   ) {
     const { store, ports } = init;
@@ -214,6 +255,9 @@ export class Replica implements Application {
     this.#ports = ports;
     this.#events = init.events ?? {};
     this.#staysOn = init.staysOn ?? false;
+    this.#presence = init.presence ?? null;
+    this.#sightings = new Sightings(store.seen);
+    this.#lineage = init.presence ? new Lineage(store.runs, init.presence.nonce, init.presence.turn()) : null;
     this.#barriers = new Barriers(ports.random);
     const overlay = new Overlay(ports.kv);
     this.#state = new StateArea(overlay, store.area);
@@ -289,6 +333,7 @@ export class Replica implements Application {
     this.#savedSeq = this.outbox.lastSeq;
     this.#ownOps = [...loaded.ops];
     this.#takeSettling(loaded);
+    this.#ownIncarnation = this.#incarnationInLog();
     this.#updateMembers();
   }
 
@@ -311,6 +356,16 @@ export class Replica implements Application {
   /** What was found wrong with this store when it was opened. */
   get problems(): OpenedStore['problems'] {
     return this.#store.problems;
+  }
+
+  /** Why this store has another incarnation than it was made with; null where it has not. */
+  get reborn(): OpenedStore['reborn'] {
+    return this.#store.reborn;
+  }
+
+  /** The incarnation that a peer was last seen under here; null for one that never was. */
+  seenIncarnation(peer: PeerId): Incarnation | null {
+    return this.#sightings.incarnationOf(peer);
   }
 
   get genesisBytes(): Uint8Array {
@@ -427,13 +482,21 @@ export class Replica implements Application {
   ): Pending | Refused {
     if (!this.isSound) return WRITE_REFUSED_DAMAGED;
     if (this.isWitness) return WRITE_REFUSED_WITNESS;
+    this.#openSession(written);
     return this.#await(this.outbox.add(body, written, options), outcomes);
   }
 
   edit(wish: EditWish, written: Written, outcomes: Outcomes): Pending | Refused {
     if (!this.isSound) return WRITE_REFUSED_DAMAGED;
     if (this.isWitness) return WRITE_REFUSED_WITNESS;
+    this.#openSession(written);
     return this.#await(this.outbox.edit(this.reader, wish, written), outcomes);
+  }
+
+  /** A store that was reborn begins with this, whatever of the log it has: it ends its former session (R8). */
+  #openSession(written: Written): void {
+    if (this.#store.reborn === null || !this.isSound || this.outbox.lastSeq > 0) return;
+    this.outbox.openSession({ ...written, writer: '' });
   }
 
   #await(made: Pending | Refused, outcomes: Outcomes): Pending | Refused {
@@ -455,6 +518,7 @@ export class Replica implements Application {
 
   /** Before a stop: what is decided is written, then `isFlushed`. */
   flush(): void {
+    this.#isStopping = true;
     this.#driver.flush();
   }
   get isFlushed(): boolean {
@@ -490,6 +554,7 @@ export class Replica implements Application {
   tick(): void {
     this.#hasTicked = true;
     this.#ticks++;
+    this.#sightings.tick();
     this.#driver.enqueue({ type: 'tick' });
     this.#offers.tick();
     this.#pumpOffers();
@@ -501,7 +566,10 @@ export class Replica implements Application {
 
   connection(peer: PeerId, connected: boolean): void {
     this.#driver.enqueue({ type: 'connection', peer, connected });
-    if (connected) this.#offers.onConnected(peer);
+    this.#gate.close(peer);
+    if (!connected) return;
+    if (this.#presence !== null) this.#greet(peer, true);
+    this.#offers.onConnected(peer);
   }
 
   /** Speaks to one peer on the session stream: for what the layers around this one have to say. */
@@ -525,28 +593,55 @@ export class Replica implements Application {
         return this.#problem('OTHER_GROUP', `a frame of ${envelope.group} from ${from}`);
       if (!equal(envelope.epoch, this.#epoch))
         return this.#problem('OTHER_EPOCH', `a frame of another epoch from ${from}`);
-      return envelope.layer === 'consensus'
-        ? this.receive(from, envelope.incarnation, {
-            layer: 'consensus',
-            message: decodeMessage(envelope.body, batchHash),
-          })
-        : this.receive(
-            from,
-            envelope.incarnation,
-            envelope.layer === 'session'
-              ? { layer: 'session', message: decodeSessionMessage(envelope.body) }
-              : { layer: 'snapshot', message: decodeSnapshotMessage(envelope.body) },
-          );
+      const m = decodeBody(envelope);
+      return this.#presence === null
+        ? this.receive(from, envelope.incarnation, m)
+        : this.#receiveSeen(from, envelope, m);
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
       return this.#problem('BAD_MESSAGE', `${from} sent something that can't be read: ${error.message}`);
     }
   }
 
+  #receiveSeen(from: PeerId, { incarnation, nonce, turn }: Envelope, m: GroupMessage): void | Promise<void> {
+    this.#sightings.frame(from, incarnation, nonce, turn);
+    if (m.layer === 'session' && m.message.type === 'greeting') {
+      const isTwice = turn > 0 && this.#sightings.greeting(from, incarnation, nonce);
+      if (isTwice || m.message.asks) this.#greet(from, false);
+      this.#judge(from, m.message);
+      return this.#gate.open(from, nonce);
+    }
+    if (m.layer !== 'consensus' || !VOTING.has(m.message.type) || this.#gate.isOpen(from, nonce)) {
+      return this.receive(from, incarnation, m);
+    }
+    this.#gate.hold(from, () => this.receive(from, incarnation, m));
+    if (this.#gate.mayAsk(from, this.#ticks)) this.#greet(from, true);
+  }
+
+  #greet(to: PeerId, asks: boolean): void {
+    this.say(to, { type: 'greeting', asks, seen: this.#sightings.of(to) });
+  }
+
+  #judge(from: PeerId, { seen }: Greeting): void {
+    if (this.#presence === null || this.#lineage === null || !this.isSound) return;
+    const by = this.reader.member(from)?.name || from.slice(-6);
+    const own = { incarnation: this.incarnation, turn: this.#presence.turn(), lineage: this.#lineage };
+    const verdict = judgeSeen(own, seen, by);
+    if (verdict !== null) this.#fallSilent(verdict);
+  }
+
+  /** From now on nothing of this store counts or is counted. */
+  #fallSilent(verdict: IdentityVerdict): void {
+    if (this.#verdict !== null) return;
+    this.#verdict = verdict;
+    this.#events.onVerdict?.(verdict);
+  }
+
   receive(from: PeerId, incarnation: Incarnation, m: GroupMessage): void | Promise<void> {
     if (m.layer === 'session') return this.#onSession(from, m.message);
     if (m.layer === 'snapshot') return this.#keeping.onMessage(from, m.message);
     const { message } = m;
+    if (this.#verdict !== null && VOTING.has(message.type)) return;
     if (message.type === 'heartbeat') this.#compareState(from, message);
     const runs = runsIn(message);
     const accept = (): void => this.#driver.enqueue({ type: 'message', from, incarnation, message });
@@ -563,6 +658,7 @@ export class Replica implements Application {
   #onSession(from: PeerId, m: SessionMessage): void | Promise<void> {
     if (m.type === 'hello') return this.#events.onHello?.(from, m);
     if (m.type === 'lead') return this.#onLeadAsked(from, m.to);
+    if (m.type === 'greeting') return;
     const runs = m.runs.map(decodeRun).filter((run) => run.group === this.group);
     return this.#verdicts.ensure(runs, () => {
       if (this.#leader !== this.self) return;
@@ -605,7 +701,14 @@ export class Replica implements Application {
   begin(nowMs: number): ReplicaTurn {
     this.#nowMs = nowMs;
     const turn = this.#driver.begin(nowMs);
-    return { send: this.#outgoingOf(turn.send), write: turn.write };
+    return { send: this.#outgoingOf(turn.send), write: this.#withSightings(turn.write) };
+  }
+
+  /** What was seen of others, and this run itself, is kept with a batch that is written anyway. */
+  #withSightings(write: TurnWrite | null): TurnWrite | null {
+    if (write === null || this.#lineage === null) return write;
+    const ops = [...this.#lineage.takeOps(), ...this.#sightings.takeOps(this.#isStopping)];
+    return ops.length === 0 ? write : { ...write, ops: [...write.ops, ...ops.map(sealed)] };
   }
 
   batchLanded(): readonly Outgoing[] {
@@ -631,7 +734,7 @@ export class Replica implements Application {
       out.push(...this.#outgoing);
       this.#outgoing = [];
     }
-    return out;
+    return this.#verdict === null ? out : out.filter((each) => each.layer === 'session');
   }
 
   /** @param nonce drawn at the start of this process. @param turn the last durable one. */
@@ -641,7 +744,8 @@ export class Replica implements Application {
       epoch: this.#epoch,
       incarnation: this.incarnation,
       nonce,
-      turn,
+      // One that neither votes nor writes adds nothing to what its incarnation said: nobody is to hold that against the other one.
+      turn: this.isSound ? turn : 0,
       layer: out.layer,
       body: encodeBody(out),
     });
@@ -655,13 +759,51 @@ export class Replica implements Application {
     );
   }
 
+  /** Signed commands that are here and not agreed: own ones that are on the disk, and others' that wait in the pool. */
+  carriedRuns(): readonly Run[] {
+    const own = this.outbox
+      .carriedRuns()
+      .filter((run) => run.incarnation !== this.incarnation || run.lastSeq <= this.#savedSeq);
+    const isOwn = (run: Run): boolean => run.peer === this.self && run.incarnation === this.incarnation;
+    return [...own, ...this.#pool.waiting().filter((run) => !isOwn(run))];
+  }
+
+  /**
+   * Brings signed commands to the leader as their authors would (R8): each session's in its order. `then` is told what became of each; null where nobody leads, so
+   * that nothing was done.
+   */
+  relay(runs: readonly Run[], then: (carried: readonly Carried[] | null) => void): void | Promise<void> {
+    return this.#verdicts.ensure(runs, () => {
+      const leader = this.#leader;
+      if (leader === null) return then(null);
+      const carried = runs.map((run): Carried => this.#carry(run, leader));
+      const sent = runs.filter((_, i) => carried[i] === 'new');
+      if (leader !== this.self && sent.length > 0) {
+        this.say(leader, { type: 'offer', runs: sent.map((run) => run.bytes) });
+      }
+      this.#hasNews = true;
+      then(carried);
+    });
+  }
+
+  #carry(run: Run, leader: PeerId): Carried {
+    if (run.group !== this.group || !this.#verdicts.of(run)) return 'refused';
+    const { lastSeq = 0, closed = false } = this.reader.session(run.peer, run.incarnation) ?? {};
+    if (run.lastSeq <= lastSeq) return 'known';
+    if (closed || this.reader.member(run.peer)?.expelledSlot !== null) return 'refused';
+    if (leader !== this.self) return 'new';
+    const offered = this.#pool.offer(run);
+    return offered === 'kept' ? 'new' : offered === 'duplicate' ? 'known' : 'refused';
+  }
+
   /** A refused command is not shown any more. In the next batch. */
   dismiss(key: string): void {
     this.#ownOps.push(...this.outbox.dismiss(key));
   }
 
-  beginTurn(): readonly KvOp[] {
+  beginTurn(nowMs: number): readonly KvOp[] {
     this.#hasNews = false;
+    this.#openSession({ writer: '', timeMs: nowMs, offsetMinutes: 0, saw: this.applied, level: LEVEL });
     if (this.#barriers.areWished) this.#driver.enqueue({ type: 'barrier', id: this.#barriers.ask() });
     const ops = [...this.#ownOps];
     this.#ownOps = [];
@@ -729,6 +871,7 @@ export class Replica implements Application {
     write(this.#state.ops(applied.ops));
     this.#applied = at;
     this.#appliedDigest = digest;
+    if (applied.changes.some((c) => c.type === 'session' && c.peer === this.self)) this.#lookForSuccessor(write);
     for (const ignored of applied.ignored) this.#noteIgnored(ignored);
     if (applied.outcomes.length > 0) {
       const settling = this.outbox.onOutcomes(applied.outcomes, this.reader);
@@ -740,6 +883,20 @@ export class Replica implements Application {
     }
     this.#changes.push(...applied.changes);
     this.#states.applied(at, this.reader.stateHash());
+  }
+
+  /** The log names another store of this very peer than before, when it was this one: it was replaced. The verdict is kept with the state that says so. */
+  #lookForSuccessor(write: (ops: readonly KvOp[]) => void): void {
+    const before = this.#ownIncarnation;
+    this.#ownIncarnation = this.#incarnationInLog();
+    if (before !== this.incarnation || this.#ownIncarnation === this.incarnation || !this.isSound) return;
+    const verdict = { code: 'REPLACED', message: 'the group knows a newer store of this machine' } as const;
+    write([keptVerdict(verdict)]);
+    this.#fallSilent(verdict);
+  }
+
+  #incarnationInLog(): Incarnation | null {
+    return this.reader.exists() ? (this.reader.member(this.self)?.incarnation ?? null) : null;
   }
 
   turnApplied(): void {
@@ -792,12 +949,19 @@ export class Replica implements Application {
   // --- inside
 
   #takeSettling({ settled, forked }: Settling): void {
-    if (forked) this.#forked = true;
+    if (forked) this.#onForked();
     for (const { handle, verdict } of settled) {
       const outcomes = this.#waiting.get(handle);
       this.#waiting.delete(handle);
       outcomes?.settled?.(verdict);
     }
+  }
+
+  /** Put back, as it seems; should the other one be alive, it finds itself replaced, and asks. */
+  #onForked(): void {
+    this.#forked = true;
+    if (this.#presence === null || !this.isSound) return;
+    this.#fallSilent({ code: 'ROLLED_BACK', message: 'the group knows commands of it that it does not know itself' });
   }
 
   #noteIgnored(ignored: Ignored): void {

@@ -25,6 +25,31 @@ export function verdictOf(reader: DocumentReader, session: SessionId, item: Item
   return { took: bodies.map((placed) => tookNow(reader, session, item, placed)) };
 }
 
+/**
+ * Whether it was this very command that was judged under its number, as far as the state still tells. A store that was put back may have given a number a second
+ * time, and then the other command is in the log.
+ */
+export function wasJudged(
+  reader: DocumentReader,
+  session: SessionId,
+  item: Item,
+  record: SessionRecord,
+  isOfTheChain: boolean,
+): boolean {
+  const { seq, hash } = item.command;
+  if (seq > record.lastSeq) return false;
+  if (seq === record.lastSeq) return equal(hash, record.lastHash);
+  if (isOfTheChain || record.refusals.some((each) => each.seq === seq)) return true;
+  return placedBodies(item.body).every((placed) => {
+    if (placed.body.kind !== 'create' || placed.body.key !== null) {
+      return placed.body.kind !== 'edit' || leftTrace(reader, session, item, placed);
+    }
+    const entry = entryOf(session, seq, placed);
+    const first = entry === null ? undefined : reader.history(entry)[0];
+    return first !== undefined && equal(first.tag, tagOf(hash, placed.index));
+  });
+}
+
 function leftTrace(reader: DocumentReader, session: SessionId, item: Item, placed: PlacedBody): boolean {
   const { body, index } = placed;
   const entry = entryOf(session, item.command.seq, placed);

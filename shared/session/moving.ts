@@ -1,4 +1,4 @@
-import { toHex } from '../base/bytes.ts';
+import { equal, toHex } from '../base/bytes.ts';
 import type { EntryId, Incarnation, Seq } from '../base/ids.ts';
 import {
   type Body,
@@ -8,10 +8,11 @@ import {
   type Refused,
   type Run,
   type SessionId,
+  type SessionRecord,
   type SingleBody,
   tagOf,
 } from '../document/index.ts';
-import { verdictOf } from './evidence.ts';
+import { verdictOf, wasJudged } from './evidence.ts';
 import { entryOf, type Item, placedBodies, type Tip } from './items.ts';
 import type { Base, Extra, RunRow } from './rows.ts';
 
@@ -56,11 +57,12 @@ export function* remainder(
   for (const { run, extras, settled } of rows) {
     const session: SessionId = { group: own.group, peer: own.peer, incarnation: run.incarnation };
     const record = reader.session(own.peer, run.incarnation);
+    const isOfTheChain = record !== undefined && chains(rows, run.incarnation, record);
     for (const item of itemsOf(run, extras)) {
       const { seq } = item.command;
       const over = seq <= settled || item.body.kind === 'openSession' || replaced.has(`${run.incarnation}/${seq}`);
       if (over) continue;
-      const judged = record !== undefined && seq <= record.lastSeq;
+      const judged = record !== undefined && wasJudged(reader, session, item, record, isOfTheChain);
       const verdict = judged ? verdictOf(reader, session, item, record) : null;
       if (verdict === null) yield { session, item };
       else if (isRefused(verdict)) {
@@ -69,6 +71,17 @@ export function* remainder(
       }
     }
   }
+}
+
+/** One of these commands is the last that was judged, or follows on it: so all before it are those that were. */
+function chains(rows: readonly FormerRow[], incarnation: Incarnation, { lastSeq, lastHash }: SessionRecord): boolean {
+  return rows.some(
+    ({ run }) =>
+      run.incarnation === incarnation &&
+      run.commands.some(({ seq, hash, prev }) => {
+        return (seq === lastSeq && equal(hash, lastHash)) || (seq === lastSeq + 1 && equal(prev, lastHash));
+      }),
+  );
 }
 
 /** Follows what commands call each other by while they get new seqs: entries without a key, and the revisions edits are made on. */

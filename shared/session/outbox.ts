@@ -155,6 +155,9 @@ export class Outbox {
   readonly #refused = new Map<string, RefusedItem>();
   /** What former incarnations left, until this one's session is open. */
   #former: FormerRow[] = [];
+  /** What of them still waits, worked out when it is looked at; null where it has to be again. */
+  #formerLeft: readonly { readonly session: SessionId; readonly item: Item }[] | null = null;
+  #reader: DocumentReader | null = null;
   #nextHandle = 1;
 
   constructor(init: OutboxInit) {
@@ -169,6 +172,7 @@ export class Outbox {
    * @throws FormatError where a row is damaged
    */
   load(rows: readonly Row[], reader: DocumentReader): Settling {
+    this.#reader = reader;
     const settledOf = new Map<string, Seq>();
     const found: FormerRow[] = [];
     for (const [key, value] of rows) {
@@ -224,9 +228,17 @@ export class Outbox {
     return this.#lastHash;
   }
 
-  /** Own commands that are not settled, without those that others stand for. */
+  /** Own commands that are not settled, a former incarnation's among them, without those that others stand for. */
   get pending(): number {
-    return this.#items.size - this.#replaced.size;
+    return this.#items.size - this.#replaced.size + this.#waitingFormers().length;
+  }
+
+  #waitingFormers(): readonly { readonly session: SessionId; readonly item: Item }[] {
+    if (this.#former.length === 0 || this.#reader === null) return [];
+    this.#formerLeft ??= [...remainder(this.#former, this.#session, this.#reader, () => undefined)].map(
+      ({ session, item }, i) => ({ session, item: { ...item, handle: -1 - i } }),
+    );
+    return this.#formerLeft;
   }
 
   /** Commands that wait to be signed. */
@@ -236,6 +248,7 @@ export class Outbox {
 
   /** After a failed write and another start: whether this very command is on the disk all the same. Its number alone may be another's by now. */
   holds({ seq, hash }: Pending): boolean {
+    if (this.#former.some(({ run }) => run.commands.some((command) => equal(command.hash, hash)))) return true;
     const item = this.#items.get(seq);
     return item === undefined ? seq <= this.#settled : equal(item.command.hash, hash);
   }
@@ -319,7 +332,10 @@ export class Outbox {
     }
     this.#mergeStale(stale, reader, settling);
     if (decided.length > 0) this.#closeRows(settling);
-    if (this.#former.length > 0) this.#adopt(reader, settling);
+    if (this.#former.length > 0) {
+      if (outcomes.some(({ peer }) => peer === this.#session.peer)) this.#formerLeft = null;
+      this.#adopt(reader, settling);
+    }
     return { ops: this.#release(settling.ops), settled: settling.settled, forked: settling.forked };
   }
 
@@ -336,11 +352,22 @@ export class Outbox {
     return runs;
   }
 
+  /** Signed runs that are not settled and that somebody else may carry: a former incarnation's as long as its session is not known to be closed. */
+  carriedRuns(): readonly Run[] {
+    return this.#former.length > 0 ? this.#former.map(({ run }) => run) : this.#runs;
+  }
+
   /** The own pending commands about entries, in their order, as they will look; the last so many. */
   pendingView(reader: DocumentReader, limit: number = Number.POSITIVE_INFINITY): PendingView[] {
     const all = [...this.#items.values()].filter((item) => !this.#replaced.has(item.command.seq));
     const items = all.slice(Math.max(0, all.length - limit));
-    return pendingView(reader, this.#session, items, (entry) => this.#walk(reader, entry).tip);
+    const tipOf = (entry: EntryId): Tip | undefined => this.#walk(reader, entry).tip;
+    const formers = this.#waitingFormers();
+    const shown = formers.slice(Math.max(0, formers.length - Math.max(0, limit - items.length)));
+    return [
+      ...shown.flatMap(({ session, item }) => pendingView(reader, session, [item], tipOf)),
+      ...pendingView(reader, this.#session, items, tipOf),
+    ];
   }
 
   /** Refused commands with their text and the reason, until they are dismissed. */
@@ -538,6 +565,8 @@ export class Outbox {
       settling.forked = true;
       return [];
     }
+    // This store was replaced. What it had saved stays as it is: should it go on after all, under another incarnation, it is signed again.
+    if (isRefused(outcome.verdict) && outcome.verdict.refused === 'SESSION_CLOSED') return [];
     this.#drop(item);
     this.#settled = seqOf(Math.max(this.#settled, outcome.seq));
     return [[item, outcome.verdict]];

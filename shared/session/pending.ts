@@ -1,5 +1,5 @@
 import type { EntryId } from '../base/ids.ts';
-import { type DocumentReader, isoTime, type SessionId } from '../document/index.ts';
+import { type DocumentReader, isoTime, type SessionId, type SingleBody } from '../document/index.ts';
 import { entryOf, type Item, placedBodies, type Tip } from './items.ts';
 
 /** An own pending command about an entry, in the fields of `EntryView`. */
@@ -47,10 +47,13 @@ export function pendingView(
         name,
         writer: item.writer,
         time: isoTime(timeMs, offsetMinutes),
-        text: removed ? null : placed.body.kind === 'edit' ? placed.body.text : (tip?.text ?? null),
+        text: removed ? null : placed.body.kind === 'edit' ? placed.body.text : (tip?.text ?? createdText(placed.body)),
         removed,
       });
     }
   }
   return views;
 }
+
+/** What a former incarnation created stands in no line of this one's edits until it is signed again. */
+const createdText = (body: SingleBody): string | null => (body.kind === 'create' ? body.text : null);

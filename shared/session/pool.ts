@@ -58,6 +58,11 @@ export class Pool {
     return this.#bytes === 0;
   }
 
+  /** All that wait, each session's in its order. */
+  waiting(): readonly Run[] {
+    return [...this.#authors.values()].flatMap(({ sessions }) => [...sessions.values()].flatMap(({ runs }) => runs));
+  }
+
   offer(run: Run): Offered {
     const author = this.#authors.get(run.peer);
     const waiting = author?.sessions.get(sessionKeyOf(run));

@@ -1,5 +1,22 @@
-import { asArray, asBytes, asInteger, asText, type Cbor, decodeCbor, encodeCbor, FormatError } from '../base/cbor.ts';
-import { keyFromPeer, type PeerId, peerFromKey } from '../base/ids.ts';
+import {
+  asArray,
+  asBoolean,
+  asBytes,
+  asInteger,
+  asText,
+  type Cbor,
+  decodeCbor,
+  encodeCbor,
+  FormatError,
+} from '../base/cbor.ts';
+import {
+  type Incarnation,
+  incarnationBytes,
+  incarnationFromBytes,
+  keyFromPeer,
+  type PeerId,
+  peerFromKey,
+} from '../base/ids.ts';
 
 /** An author's signed runs on their way to the leader: all that are not committed yet, in order, from the first on. */
 export interface Offer {
@@ -31,11 +48,36 @@ export interface Lead {
   readonly to: PeerId;
 }
 
-export type SessionMessage = Offer | Hello | Lead;
+/**
+ * Said on every new connection, to whoever is asked for it, and when one of the receiver's stores turns out to run twice: what the sender saw of the receiver's
+ * stores, so that one that was copied or put back notices (R7). Votes are neither counted nor answered before the other side's came.
+ */
+export interface Greeting {
+  readonly type: 'greeting';
+  /** The receiver's is not here yet, and is asked for. */
+  readonly asks: boolean;
+  /** At most 16. */
+  readonly seen: readonly Seen[];
+}
+
+/** A store as another member saw it. */
+export interface Seen {
+  readonly incarnation: Incarnation;
+  /** The run that told the highest turn. 8 bytes. */
+  readonly nonce: Uint8Array;
+  /** The highest that was told. */
+  readonly turn: number;
+  /** A run of it came back after another one had greeted: both live. */
+  readonly twice: boolean;
+}
+
+export type SessionMessage = Offer | Hello | Lead | Greeting;
 
 const OFFER = 1;
 const HELLO = 2;
 const LEAD = 3;
+const GREETING = 4;
+const SEEN_MAX = 16;
 const RUNS_MAX = 4096;
 const ADDRESSES_MAX = 16;
 export const KNOWN_MAX = 64;
@@ -49,7 +91,26 @@ export function encodeSessionMessage(m: SessionMessage): Uint8Array {
       return encodeCbor(hello(m));
     case 'lead':
       return encodeCbor([LEAD, keyFromPeer(m.to)]);
+    case 'greeting':
+      return encodeCbor([GREETING, m.asks, encodeSeen(m.seen)]);
   }
+}
+
+export function encodeSeen(seen: readonly Seen[]): Cbor {
+  return seen.map(({ incarnation, nonce, turn, twice }) => [incarnationBytes(incarnation), nonce, turn, twice]);
+}
+
+/** @throws FormatError */
+export function decodeSeen(value: Cbor | undefined): Seen[] {
+  return list(value, SEEN_MAX).map((item) => {
+    const [incarnation, nonce, turn, twice] = asArray(item, 4);
+    return {
+      incarnation: incarnationFromBytes(asBytes(incarnation, 16)),
+      nonce: asBytes(nonce, 8),
+      turn: asInteger(turn),
+      twice: asBoolean(twice),
+    };
+  });
 }
 
 const hello = (m: Hello): Cbor => [
@@ -82,6 +143,7 @@ export function decodeSessionMessage(bytes: Uint8Array): SessionMessage {
     };
   }
   if (type === LEAD && f.length === 1) return { type: 'lead', to: peerFromKey(asBytes(f[0], 32)) };
+  if (type === GREETING && f.length === 2) return { type: 'greeting', asks: asBoolean(f[0]), seen: decodeSeen(f[1]) };
   throw new FormatError('an unknown session message');
 }
 

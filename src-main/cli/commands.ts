@@ -39,13 +39,14 @@ const members = (summary: string, how: string, load: Command['load']): Command =
 export const commands: Readonly<Record<string, Command>> = {
   serve: {
     usage:
-      '[--name NAME] [--listen MULTIADDR]… [--no-mdns] [--web PORT] [--metrics 127.0.0.1:PORT] [--json] [--log-level L]',
+      '[--name NAME] [--listen MULTIADDR]… [--no-mdns] [--web PORT] [--metrics 127.0.0.1:PORT] [--moved] [--json] [--log-level L]',
     summary: 'Runs a peer until Ctrl+C.',
     details: [
       '--name NAME              what this machine is called in its groups (at first the host name)',
       '--listen MULTIADDR       where to listen, such as /ip4/0.0.0.0/tcp/4747; may be given several times',
       '--no-mdns                neither look for members on this network by itself nor be found',
       '--web PORT               also serve the window to browsers on this machine, at 127.0.0.1:PORT (0: any, kept)',
+      '--moved                  I moved this directory, or this copy of it is the one to keep: no other one runs',
       '--metrics 127.0.0.1:PORT serve /metrics (Prometheus), /livez and /readyz to this machine alone (0: any port)',
       '--log-level L            debug, info (default), warn, error or silent; the log goes to standard error',
     ],
@@ -55,6 +56,7 @@ export const commands: Readonly<Record<string, Command>> = {
       'no-mdns': boolean,
       web: string,
       metrics: string,
+      moved: boolean,
       'log-level': string,
     },
     positionals: [0, 0],
@@ -287,12 +289,43 @@ export const commands: Readonly<Record<string, Command>> = {
     positionals: [0, 0],
     load: async () => (await import('./commands/governing.ts')).profile,
   },
+  outbox: {
+    usage: '[--export FILE | --import FILE]',
+    summary: 'Lists what was written here and is not agreed, or carries it by hand.',
+    details: [
+      '--export FILE            writes the signed commands that wait here to a file, for any member’s machine to hand over',
+      '--import FILE            hands over what such a file holds; what is known already does no harm',
+    ],
+    options: { ...groupOptions, export: string, import: string },
+    positionals: [0, 0],
+    load: async () => (await import('./commands/outbox.ts')).outbox,
+  },
+  backup: {
+    usage: 'OUT',
+    summary: 'Writes a file that this machine can be made again from. Its peer may run or not.',
+    details: [
+      'The file holds this machine’s key: keep it as safe as the directory itself. What is there already is not written over.',
+    ],
+    options: {},
+    positionals: [1, 1],
+    load: async () => (await import('./commands/backup.ts')).backup,
+  },
+  rebuild: {
+    usage: 'NEWDIR BACKUP',
+    summary: 'Makes a data directory from a backup. It votes again once the others have agreed.',
+    details: [
+      'NEWDIR must not be there yet. What was written after the backup, and neither agreed nor sent, is not in it.',
+    ],
+    options: {},
+    positionals: [2, 2],
+    load: async () => (await import('./commands/backup.ts')).rebuild,
+  },
   verify: {
-    usage: '',
-    summary: 'Checks every stored record of a stopped peer. Exit 5 where something is damaged.',
+    usage: '[BACKUP]',
+    summary: 'Checks every stored record of a stopped peer, or a backup. Exit 5 where something is damaged.',
     details: [],
     options: {},
-    positionals: [0, 0],
+    positionals: [0, 1],
     load: async () => (await import('./commands/verify.ts')).verify,
   },
 };

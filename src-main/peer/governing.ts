@@ -73,7 +73,8 @@ function whyNoLeader(host: GroupHost, network: Network, peer: PeerId): string | 
   if (role === 'witness') return `${name} is a witness: it votes and never leads.`;
   const isHere = peer === replica.self || network.isConnected(peer);
   if (!isHere) return `${name} is not here now. Ask again once it is.`;
-  if (!canVote(host, network, peer)) return `${name}'s copy is damaged, so it can't lead.`;
+  const vote = replica.inspect().configuration.configuration.voters.find((v) => v.peer === peer);
+  if (vote === undefined || !canVote(host, network, vote)) return `${name}'s copy is damaged, so it can't lead.`;
   const member = replica.reader.member(peer);
   if (member && awayOf(member).away) return `${name} said that it is away. "synod away --back" there ends that.`;
   return null;
@@ -154,7 +155,7 @@ export async function leave(
   const startedMs = Date.now();
   assertOthersVote(host, self);
   const others = replica.inspect().configuration.configuration.voters.filter((v) => v.peer !== self);
-  const absent = others.filter((v) => !canVote(host, network, v.peer));
+  const absent = others.filter((v) => !canVote(host, network, v));
   const needed = Math.floor(others.length / 2) + 1;
   if (roleOf(host, self) !== 'learner' && others.length - absent.length < needed) {
     const names = absent.map((v) => nameOf(host, v.peer)).join(', ');

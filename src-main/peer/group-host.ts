@@ -5,23 +5,34 @@ import { InvariantError } from '../../shared/base/assert.ts';
 import { equal } from '../../shared/base/bytes.ts';
 import { FormatError } from '../../shared/base/cbor.ts';
 import type { Signer } from '../../shared/base/crypto.ts';
-import { type EntryId, type GroupId, type Incarnation, incarnationBytes, type PeerId } from '../../shared/base/ids.ts';
+import {
+  type EntryId,
+  type GroupId,
+  type Incarnation,
+  incarnationBytes,
+  incarnationFromBytes,
+  type PeerId,
+  type Slot,
+} from '../../shared/base/ids.ts';
 import { MissingRecordError } from '../../shared/base/kv.ts';
 import { TICK_MS } from '../../shared/consensus/constants.ts';
 import type { Change, Refused } from '../../shared/document/index.ts';
 import type { TurnWrite } from '../../shared/driver/driver.ts';
 import { JournalCore } from '../../shared/driver/journal.ts';
-import { damagedVerdict, type Prepared } from '../../shared/driver/journal-format.ts';
+import { damagedVerdict, type Prepared, type Problem } from '../../shared/driver/journal-format.ts';
 import { RecordError } from '../../shared/driver/records.ts';
 import { StoreError, type StorePort } from '../../shared/driver/store.ts';
+import type { IdentityVerdict } from '../../shared/replica/identity.ts';
 import {
   type Answer,
   firstTurn,
   GROUP_KEY,
   isGroupRecord,
   type OpenedStore,
+  type OpeningInit,
   openStore,
 } from '../../shared/replica/opening.ts';
+import { identityCodes } from '../../shared/replica/remedy.ts';
 import { type Outgoing, Replica, type ReplicaEvents } from '../../shared/replica/replica.ts';
 import type { Pending } from '../../shared/session/index.ts';
 import type { Envelope } from '../../shared/wire/envelope.ts';
@@ -30,7 +41,7 @@ import { writePrivateFile } from '../group/private-file.ts';
 import type { BatchVerifier } from '../group/verifier.ts';
 import type { Network } from '../network/network.ts';
 import { freeBallast, restoreBallast } from '../storage/ballast.ts';
-import { createStore, openLevelStore } from '../storage/level-store.ts';
+import { createStore, type LevelStore, openLevelStore, type StoreSnapshot } from '../storage/level-store.ts';
 import { repairLevelStore } from '../storage/repair.ts';
 import { endRepair, isRepairOpen, startRepair } from '../storage/repair-marker.ts';
 import { damagedTables } from '../storage/tables.ts';
@@ -49,6 +60,10 @@ export interface GroupHostInit {
   readonly log: Log;
   /** Membership, hello, leadership: what the peer around it needs to know. */
   readonly events: Pick<ReplicaEvents, 'onPeers' | 'onHello'>;
+  /** What was found wrong about the directory as a whole: no group of it votes or writes until a person settles it. */
+  readonly doubts?: readonly Problem[];
+  /** A person said that no other copy of this directory runs. */
+  readonly isSettled?: boolean;
   /** The group can't go on, and so neither can the peer. */
   readonly onFatal: (error: Error) => void;
   /** Told of what passes, where somebody measures; null: nothing is measured. */
@@ -77,7 +92,7 @@ const STALLED_MS = 10_000;
 export class GroupHost {
   readonly #init: GroupHostInit;
   readonly #nonce = randomBytes(8);
-  #port!: StorePort;
+  #port!: LevelStore;
   #journal!: JournalCore;
   #replica!: Replica;
   #timer: NodeJS.Timeout | null = null;
@@ -94,13 +109,20 @@ export class GroupHost {
   #ticks = 0;
   /** Of them, since a turn ended last: counted, so that a machine that slept counts as one that did not. */
   #ticksSinceTurn = 0;
+  /** For those who want the store as it is between two turns. */
+  #betweenTurns: (() => Promise<void>)[] = [];
   /** Damage that a reader met, for the loop to look after. */
   #found: unknown = null;
+  /** A person's word holds once. */
+  #isSettled: boolean;
+  /** Members known from elsewhere, for a store that loses its log. */
+  #met: { readonly peers: readonly PeerId[]; readonly at: Slot } | null = null;
   /** Entries created of late: they may not be on the disk yet, where prefixes are looked up. */
   readonly #recent: EntryId[] = [];
 
   private constructor(init: GroupHostInit) {
     this.#init = init;
+    this.#isSettled = init.isSettled ?? false;
   }
 
   /** Makes a new store, whole or not at all. */
@@ -134,13 +156,13 @@ export class GroupHost {
   /** A replica on what the store holds now. */
   #begin(store: OpenedStore): void {
     const { self, signer, verifier, log } = this.#init;
-    for (const problem of store.problems)
-      log('error', `this copy is damaged and does not vote: ${problem.message}`, { code: problem.code });
+    this.#tellOf(store);
     this.#journal = store.journal;
     this.#replica = new Replica({
       self,
       store,
       staysOn: this.#init.staysOn,
+      presence: { nonce: this.#nonce, turn: () => this.#journal.lastTurn },
       ports: {
         signer,
         verifier,
@@ -170,17 +192,22 @@ export class GroupHost {
           log('warn', message, { code });
           this.#init.meter?.problem(code);
         },
+        onVerdict: (verdict) => {
+          this.#found = new NotAlone(verdict);
+          this.wake();
+        },
         onNews: () => this.wake(),
       },
     });
     this.#init.meter?.opened(this.#replica);
+    if (this.#met !== null) this.#replica.meet(this.#met.peers, this.#met.at);
     const network = this.#init.network();
     for (const peer of this.#replica.peers) if (network.isConnected(peer)) this.#replica.connection(peer, true);
     this.#isOpen = true;
   }
 
   /** With damage, the verdict is on the disk before anything is read; where the database itself is broken, what is whole of it is gathered first. */
-  async #openStore(damage: Damage | null): Promise<{ port: StorePort; store: OpenedStore }> {
+  async #openStore(damage: Damage | null): Promise<{ port: LevelStore; store: OpenedStore }> {
     const { dir, log } = this.#init;
     if (damage?.isBroken) {
       log('error', 'the database is damaged; what is whole of it is kept, the rest is fetched again', {
@@ -196,11 +223,41 @@ export class GroupHost {
       if (damage !== null) await markDamaged(port, damage.code, damage.message);
       else if (isGroupLost) await markDamaged(port, 'RECORD_DAMAGED', 'the record of the group was missing');
       if (damage?.isBroken) await endRepair(dir);
-      return { port, store: await readStore(port) };
+      const store = await this.#read(port);
+      if (store.isNewborn) await keepGroupRecord(port, dir);
+      return { port, store };
     } catch (error) {
       await port.close().catch(() => undefined);
       throw error;
     }
+  }
+
+  async #read(port: StorePort): Promise<OpenedStore> {
+    const store = await readStore(port, {
+      newIncarnation: () => incarnationFromBytes(platformRandom(16)),
+      doubts: this.#init.doubts ?? [],
+      isSettled: this.#isSettled,
+    });
+    this.#isSettled = false;
+    return store;
+  }
+
+  #tellOf({ group, problems, reborn, isNewborn }: OpenedStore): void {
+    const { log } = this.#init;
+    for (const { code, message } of problems)
+      log('error', `this copy does not vote or write: ${message}`, { code, group });
+    if (!isNewborn) return;
+    for (const { code, message } of reborn?.problems ?? []) {
+      const what = isIdentityCode(code) ? 'this copy could not go on as it was' : 'this copy was damaged';
+      const then = 'what of it is whole is kept, and it votes again once the others have agreed';
+      log('error', `${what}: ${message}; ${then}`, { code, group });
+    }
+  }
+
+  /** As `Replica.meet`, and again whenever the store is opened anew. */
+  meet(peers: readonly PeerId[], at: Slot): void {
+    this.#met = { peers, at };
+    this.#replica.meet(peers, at);
   }
 
   get replica(): Replica {
@@ -269,6 +326,15 @@ export class GroupHost {
     return [...found];
   }
 
+  /** The store as it is between two turns, as a crash would leave it. The next turn waits for two short reads. @throws StoreError */
+  snapshot(): Promise<StoreSnapshot> {
+    if (this.#stopping || !this.#isOpen) return Promise.reject(new StoreError('CLOSED', 'the store is closed'));
+    return new Promise((resolve, reject) => {
+      this.#betweenTurns.push(() => this.#port.snapshot().then(resolve, reject));
+      this.wake();
+    });
+  }
+
   isPeer(peer: PeerId): boolean {
     return this.#replica.peers.includes(peer);
   }
@@ -318,6 +384,10 @@ export class GroupHost {
         await this.#recover(found);
         continue;
       }
+      if (this.#betweenTurns.length > 0) {
+        for (const work of this.#betweenTurns.splice(0)) await work();
+        continue;
+      }
       if (this.#replica.wantsReopening) {
         await this.#renew();
         continue;
@@ -343,7 +413,7 @@ export class GroupHost {
       if (turn !== null) await this.#write(turn, () => undefined);
       this.#isOpen = false;
       this.#replica.end();
-      this.#begin(await readStore(this.#port));
+      this.#begin(await this.#read(this.#port));
       this.#init.log('info', turn === null ? 'applying goes on' : 'a snapshot was installed', {
         applied: this.#replica.applied,
       });
@@ -406,7 +476,7 @@ export class GroupHost {
   /** A full disk and a damaged record have a way on: the store is closed, opened and verified again. Nothing else has. */
   async #recover(error: unknown): Promise<void> {
     const isFull = error instanceof StoreError && error.code === 'DISK_FULL';
-    if (!isFull && !isDamage(error)) return this.#fail(error);
+    if (!isFull && !isDamage(error) && !(error instanceof NotAlone)) return this.#fail(error);
     const { dir, log } = this.#init;
     try {
       const freed = isFull && (await freeBallast(dir));
@@ -415,6 +485,8 @@ export class GroupHost {
       if (isFull) {
         const words = 'the disk is full: free some space; what was saved is kept';
         log('warn', freed ? `${words}, and what was held back for this day is used now` : words, { dir, freed });
+      } else if (error instanceof NotAlone) {
+        log('error', 'this store is not what it was taken for', { dir, error: message });
       } else {
         log('error', 'a record is damaged: it is fetched again; look at the disk', { dir, error: message });
         this.#init.meter?.problem('RECORD_DAMAGED');
@@ -425,6 +497,7 @@ export class GroupHost {
       this.#replica.end();
       await this.#port.close().catch(() => undefined);
       if (isFull) await this.#reopen();
+      else if (error instanceof NotAlone) await this.#open({ ...error.verdict, isBroken: false });
       else {
         const found = { code: 'RECORD_DAMAGED', message, isBroken: isBroken(error) };
         await this.#open((await brokenTablesIn(dir)) ?? found);
@@ -511,6 +584,7 @@ export class GroupHost {
     this.#wake = null;
     wake?.();
     await this.#loop;
+    for (const work of this.#betweenTurns.splice(0)) await work();
     await this.#port.close();
   }
 
@@ -576,14 +650,15 @@ async function write(port: StorePort, { ops, mark }: Prepared): Promise<void> {
 }
 
 /** Opens and verifies without writing anything: the verdict only. */
-export const inspectStore = (port: StorePort): Promise<OpenedStore> => readStore(port, async () => undefined);
+export const inspectStore = (port: StorePort): Promise<OpenedStore> => readStore(port, {}, async () => undefined);
 
 /** Answers what the opening asks from a real disk. */
 async function readStore(
   port: StorePort,
+  init: OpeningInit,
   put: (port: StorePort, prepared: Prepared) => Promise<void> = write,
 ): Promise<OpenedStore> {
-  const opening = openStore({ get: (key) => port.kv.get(key) });
+  const opening = openStore({ get: (key) => port.kv.get(key) }, init);
   let answer: Answer;
   for (;;) {
     const step = opening.next(answer);
@@ -609,6 +684,18 @@ interface Damage {
   /** The database itself, not a record in it. */
   readonly isBroken: boolean;
 }
+
+/** The group, or a member, says that this store is not the only one or not the newest of its incarnation. */
+class NotAlone extends Error {
+  override readonly name = 'NotAlone';
+  readonly verdict: IdentityVerdict;
+  constructor(verdict: IdentityVerdict) {
+    super(verdict.message);
+    this.verdict = verdict;
+  }
+}
+
+const isIdentityCode = (code: string): boolean => identityCodes.some((each) => each === code);
 
 const isBroken = (error: unknown): error is StoreError => error instanceof StoreError && error.code === 'CORRUPT';
 

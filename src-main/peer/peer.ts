@@ -1,5 +1,6 @@
 import { hash, randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
+import { isAbsolute } from 'node:path';
 import { FormatError } from '../../shared/base/cbor.ts';
 import { installSha256 } from '../../shared/base/hash.ts';
 import {
@@ -20,8 +21,9 @@ import {
   type TextProblem,
   TITLE_MAX_BYTES,
 } from '../../shared/document/index.ts';
+import type { Problem } from '../../shared/driver/journal-format.ts';
 import { StoreError } from '../../shared/driver/store.ts';
-import type { GroupName, JoinEvent, PeerService, PeerStatus } from '../../shared/ipc/contract.ts';
+import type { BackupEvent, GroupName, JoinEvent, PeerService, PeerStatus } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { decodeEnvelope, type Envelope } from '../../shared/wire/envelope.ts';
 import { type Hello, KNOWN_MAX } from '../../shared/wire/session-messages.ts';
@@ -35,11 +37,13 @@ import { DEFAULT_PORT } from '../network/addresses.ts';
 import { createLibp2pNetwork, NetworkError } from '../network/libp2p-network.ts';
 import type { Network, NetworkEvents } from '../network/network.ts';
 import { createAdmission } from './admission.ts';
+import { backUp, metKey } from './backup.ts';
 import { Drafts } from './drafts.ts';
 import { storeFailure } from './failures.ts';
 import { GroupHost, type Log } from './group-host.ts';
 import { join, ticketOf } from './joining.ts';
 import type { Meter } from './meter.ts';
+import { checkPlace, placeOf } from './place.ts';
 import { isToken, newToken } from './secret.ts';
 import { createService } from './service.ts';
 import { peerStatus, roleOf } from './status.ts';
@@ -59,6 +63,8 @@ export interface PeerOptions {
   readonly staysOn?: boolean;
   /** Told of what passes, for metrics. */
   readonly meter?: Meter;
+  /** A person says that the directory was moved, or that this copy of it is the one to keep: no other one runs. */
+  readonly isMoved?: boolean;
 }
 
 export interface Peer {
@@ -100,9 +106,6 @@ const listenKey = (address: string): string => `listen${address}`;
 
 const WEB_TOKEN = 'web-token';
 const WEB_PORT = 'web-port';
-
-/** `[slot, [peer …]]`: the members of a group as of that slot, for a newcomer and for a store that loses its log. */
-const metKey = (group: GroupId): string => `met/${group}`;
 
 /** Whether the door for joiners should be open is looked at this often, and at every change. Milliseconds. */
 const DOOR_MS = 500;
@@ -153,6 +156,8 @@ class RunningPeer implements Peer {
   #admission: JoinHost | null = null;
   #service!: PeerService;
   #name = '';
+  /** What speaks against this directory being the only one of its kind. */
+  #doubts: readonly Problem[] = [];
   #doorTimer: NodeJS.Timeout | null = null;
   #isDoorOpen = false;
   #closing: Promise<void> | null = null;
@@ -213,6 +218,8 @@ class RunningPeer implements Peer {
     this.#local = await openLocal(dir);
     const place = await prepareDataDir(dir);
     this.#identity = await loadOrCreateIdentity(dir);
+    const doubt = await checkPlace(this.#local, await placeOf(dir), this.#options.isMoved ?? false);
+    this.#doubts = doubt === null ? [] : [{ code: 'OTHER_PLACE', message: doubt }];
     if (name !== undefined) {
       const problem = nameProblem(name);
       if (problem !== null) throw unfitName(problem);
@@ -245,6 +252,7 @@ class RunningPeer implements Peer {
       ownAddresses: () => this.#ownAddresses(),
       create: (title, signal) => this.#create(title, signal),
       join: (ticket, timeoutMs, signal) => this.#join(ticket, timeoutMs, signal),
+      backup: (path, signal) => this.#backup(path, signal),
     });
     this.#doorTimer = setInterval(() => this.#tendDoor(), DOOR_MS);
   }
@@ -435,6 +443,8 @@ class RunningPeer implements Peer {
       verifier: this.#verifier,
       network: () => this.#net,
       staysOn: this.#options.staysOn ?? false,
+      doubts: this.#doubts,
+      isSettled: this.#options.isMoved ?? false,
       log: (level, message, detail) => this.#log(level, message, { group, ...detail }),
       meter: this.#options.meter?.of(group) ?? null,
       events: {
@@ -455,7 +465,7 @@ class RunningPeer implements Peer {
     const met = this.#local.get(metKey(host.group));
     if (Array.isArray(met) && Array.isArray(met[1])) {
       const [at, peers] = met as [number, readonly string[]];
-      host.replica.meet(
+      host.meet(
         peers.map((peer) => parsePeerId(String(peer))),
         slotOf(Number(at)),
       );
@@ -554,11 +564,31 @@ class RunningPeer implements Peer {
         const known = this.#hosts.get(joined.group);
         if (known === undefined) await this.#newGroup(joined.genesis, incarnation);
         else {
-          known.replica.meet(met, slotOf(0));
+          known.meet(met, slotOf(0));
           known.wake();
         }
       },
     });
+  }
+
+  #backup(path: string, signal: AbortSignal): AsyncIterable<BackupEvent> {
+    const hostOf = (group: GroupId): GroupHost => {
+      const host = this.#hosts.get(group);
+      if (host === undefined) throw new StoreError('CLOSED', 'the store is closed');
+      return host;
+    };
+    if (!isAbsolute(path)) throw new PeerError('USAGE', 'The path of a backup is absolute.');
+    const [[group, failure] = []] = this.#broken;
+    if (failure !== undefined) throw new PeerError(failure.code, `${group} can't be backed up: ${failure.message}`);
+    const source = {
+      peer: this.peer,
+      dir: this.#options.dir,
+      local: this.#local,
+      groups: [...this.#hosts.keys()],
+      membersOf: (of: GroupId) => hostOf(of).replica.peers,
+      snapshotOf: (of: GroupId) => hostOf(of).snapshot(),
+    };
+    return backUp(source, path, signal);
   }
 
   // --- the end

@@ -2,6 +2,7 @@ import { toHex } from '../../shared/base/bytes.ts';
 import type { PeerId } from '../../shared/base/ids.ts';
 import { StoreError } from '../../shared/driver/store.ts';
 import type {
+  BackupEvent,
   Barrier,
   GroupName,
   Invitation,
@@ -23,6 +24,7 @@ import { assertOthersVote, away, isMember, lead, leave, openInvitations, quorum,
 import { type GroupHost, isDamage } from './group-host.ts';
 import { isSettled, untilInForce } from './in-force.ts';
 import { entryNamed, groupNamed, memberNamed } from './lookup.ts';
+import { carriedRuns, carry, outboxLines } from './outbox.ts';
 import { logLines, revisions } from './reading.ts';
 import { beingOpened, groupStatus, members, peerStatus, roleOf } from './status.ts';
 import { waitFor } from './waiting.ts';
@@ -44,6 +46,7 @@ export interface ServiceInit {
   readonly ownAddresses: () => readonly string[];
   readonly create: (title: string, signal: AbortSignal) => Promise<GroupName>;
   readonly join: (ticket: string, timeoutMs: number, signal: AbortSignal) => AsyncIterable<JoinEvent>;
+  readonly backup: (path: string, signal: AbortSignal) => AsyncIterable<BackupEvent>;
 }
 
 /** The peer for its clients: the contract's methods over the groups that run here. */
@@ -99,6 +102,12 @@ export function createService(init: ServiceInit): PeerService {
     },
 
     join: ({ ticket, timeoutMs }, signal) => init.join(ticket, timeoutMs, signal),
+
+    backup: ({ path }, signal) => init.backup(path, signal),
+
+    outbox: (params) => outboxLines(hostOf(params), network),
+    carried: (params) => carriedRuns(hostOf(params)),
+    carry: (params) => carry(init.hosts, network, params),
 
     append: (params, signal) => append(hostOf(params), network, { ...params, signal }),
 

@@ -65,7 +65,7 @@ export function groupStatus(host: GroupHost, network: Network): GroupStatus {
       phase1: q1,
       phase2: q2,
       voters: voters.length,
-      reachable: voters.filter((v) => canVote(host, network, v.peer)).length,
+      reachable: voters.filter((v) => canVote(host, network, v)).length,
     },
     voting: votingStatus(host, network),
     members: members(host, network),

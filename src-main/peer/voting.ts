@@ -27,7 +27,7 @@ function summary(host: GroupHost, network: Network): string {
   const { window, configuration } = host.replica.inspect();
   const { voters, q1, q2 } = (window[0] ?? configuration).configuration;
   const { reader } = host.replica;
-  const here = voters.filter((v) => canVote(host, network, v.peer)).length;
+  const here = voters.filter((v) => canVote(host, network, v)).length;
   const set = reader.meta().quorum;
   const mismatch =
     set === null || set.voters === voters.length

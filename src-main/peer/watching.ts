@@ -157,7 +157,7 @@ function newest<L extends { readonly text: string | null }>(lines: readonly L[])
   return lines.slice(Math.min(tooLong + 1, lines.length - 1));
 }
 
-function refusedLine(item: RefusedItem, reader: DocumentReader): RefusedLine {
+export function refusedLine(item: RefusedItem, reader: DocumentReader): RefusedLine {
   const { key, code, detail, writer, timeMs, offsetMinutes, body } = item;
   const refused = { refused: code, detail };
   const isChange = body.kind === 'edit' || body.kind === 'remove' || body.kind === 'restore';

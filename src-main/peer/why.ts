@@ -1,8 +1,9 @@
 import type { PeerId } from '../../shared/base/ids.ts';
+import type { Voter } from '../../shared/consensus/configuration.ts';
 import type { WhyCode } from '../../shared/ipc/errors.ts';
 import type { Network } from '../network/network.ts';
 import type { GroupHost } from './group-host.ts';
-import { canVote } from './presence.ts';
+import { canVote, isGone } from './presence.ts';
 
 export interface Why {
   readonly code: WhyCode;
@@ -22,20 +23,8 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
       text: 'The disk does not answer: a write has been under way for over 10 s. What was saved is kept. Look at the disk.',
     };
   }
-  if (!replica.isSound) {
-    // That there was damage before says less than what it was.
-    const problem = replica.problems.find(({ code }) => code !== 'DAMAGED_BEFORE') ?? replica.problems[0];
-    return {
-      code: 'DAMAGED',
-      text: `This copy is damaged (${problem?.message ?? 'a file was damaged'}). It reads on, and does not vote or write.`,
-    };
-  }
-  if (replica.isForked) {
-    return {
-      code: 'COPIED',
-      text: 'Another copy of this directory runs somewhere else. Keep one of them; what was written here is kept.',
-    };
-  }
+  if (!replica.isSound) return whyUnsound(host);
+  if (replica.isForked) return { code: 'COPIED', text: RUNS_TWICE };
   if (replica.reader.member(replica.self)?.expelledSlot !== null) {
     return replica.reader.member(replica.self) === undefined
       ? { code: 'CATCHING_UP', text: 'This machine is fetching the log.' }
@@ -48,33 +37,105 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
     };
   }
   const view = replica.inspect();
-  const here = (peer: PeerId): boolean => canVote(host, network, peer);
+  const here = (voter: Voter): boolean => canVote(host, network, voter);
   // While a change of voters is under way, quorums of the old and of the new ones are needed. Who leads already needs no other quorum to go on leading.
-  const short = view.window
-    .map(({ configuration: { voters, q1, q2 } }) => ({ voters, needed: view.leads ? q2 : Math.max(q1, q2) }))
-    .find(({ voters, needed }) => voters.filter((v) => here(v.peer)).length < needed);
+  const configurations = view.window.map(({ configuration: { voters, q1, q2 } }) => ({
+    voters,
+    needed: view.leads ? q2 : Math.max(q1, q2),
+  }));
+  for (const { voters, needed } of configurations) {
+    const gone = voters.filter((v) => isGone(host, network, v));
+    if (voters.length - gone.length < needed) return { code: 'NEEDS_DECISION', text: needsDecision(host, gone) };
+  }
+  const short = configurations.find(({ voters, needed }) => voters.filter(here).length < needed);
   const leads = view.leads && short === undefined;
-  if (leads || (!view.leads && view.leader !== null && network.isConnected(view.leader))) return null;
+  const returning = isReturning(host) ? wasDamaged(host) : null;
+  if (leads || (!view.leads && view.leader !== null && network.isConnected(view.leader))) {
+    return returning === null
+      ? null
+      : { code: 'DAMAGED', text: `${returning} It votes again once the others have agreed.` };
+  }
+  const before = returning === null ? '' : `${returning} `;
   if (short === undefined) {
     const { voters } = view.configuration.configuration;
-    const count = voters.filter((v) => here(v.peer)).length;
-    return { code: 'NO_LEADER', text: `${count} of ${voters.length} voters are here and are choosing who leads.` };
+    const count = voters.filter(here).length;
+    return {
+      code: 'NO_LEADER',
+      text: `${before}${count} of ${voters.length} voters are here and are choosing who leads.`,
+    };
   }
   const { voters, needed } = short;
-  const away = voters.filter((v) => !here(v.peer)).map((v) => v.peer);
+  const away = voters.filter((v) => !here(v) && !isGone(host, network, v)).map((v) => v.peer);
   const isVoter = voters.some((v) => v.peer === replica.self);
-  const text = `Needs ${needed} of ${voters.length} voters; ${unreachable(host, network, away)}. What is written here is kept and gets its place later.`;
+  const text = `${before}Needs ${needed} of ${voters.length} voters; ${unreachable(host, network, away)}. What is written here is kept and gets its place later.`;
   const alone = !replica.peers.some((peer) => network.isConnected(peer));
   return { code: alone && isVoter ? 'ALONE' : 'NO_QUORUM', text };
 }
 
+const RUNS_TWICE =
+  'Another copy of this directory runs somewhere else. Keep one of them; what was written here is kept.';
+const CHOICE =
+  'It reads on, and does not vote or write. If no other copy runs, or ever will, start it with synod serve --moved: it goes on, and what was saved here is kept. If the other copy is the one to keep, stop this one for good.';
+
+/** Why nothing may be written here. */
+export function whyUnsound({ replica }: GroupHost): Why & { readonly code: 'DAMAGED' | 'COPIED' } {
+  const { problems } = replica;
+  const asked = problems.find(({ code }) => WHO_GOES_ON.has(code));
+  if (asked !== undefined)
+    return { code: 'COPIED', text: `This may be one of two copies: ${asked.message}. ${CHOICE}` };
+  return {
+    code: 'DAMAGED',
+    text: `This copy is damaged (${worst(problems)}). It reads on, and does not vote or write.`,
+  };
+}
+
+const WHO_GOES_ON: ReadonlySet<string> = new Set(['COPIED', 'REPLACED', 'OTHER_PLACE']);
+
+/** That there was damage before says less than what it was. */
+function worst(problems: readonly { readonly code: string; readonly message: string }[]): string {
+  const problem = problems.find(({ code }) => code !== 'DAMAGED_BEFORE') ?? problems[0];
+  return problem?.message ?? 'a file was damaged';
+}
+
+/** It was reborn, and a configuration still names its former incarnation. */
+function isReturning({ replica }: GroupHost): boolean {
+  if (replica.reborn === null) return false;
+  return replica
+    .inspect()
+    .window.some(({ configuration: { voters } }) =>
+      voters.some((v) => v.peer === replica.self && v.incarnation !== replica.incarnation),
+    );
+}
+
+function wasDamaged({ replica }: GroupHost): string {
+  const problems = replica.reborn?.problems ?? [];
+  const isOlder = problems.some(({ code }) => code === 'ROLLED_BACK' || code === 'REBUILT');
+  const what = isOlder ? 'is not the one that voted' : 'was damaged';
+  return `This copy ${what} (${worst(problems)}), and what it lacks is fetched again.`;
+}
+
+/** No quorum is left of those who remember what they had said: the log itself can't tell how it goes on. */
+function needsDecision(host: GroupHost, gone: readonly Voter[]): string {
+  const { replica } = host;
+  const others = gone.filter((v) => v.peer !== replica.self).map((v) => nameOf(host, v.peer));
+  const self = gone.some((v) => v.peer === replica.self) ? `${wasDamaged(host)} ` : '';
+  const rest =
+    others.length > 0 ? `${listed(others)} lost what ${others.length > 1 ? 'they' : 'it'} had agreed to. ` : '';
+  return `${self}${rest}Too few are left who know what was agreed, so a person must decide how the group goes on (synod recover). All that is here is kept and can be read; what is written here is kept and gets its place after that.`;
+}
+
 function unreachable(host: GroupHost, network: Network, away: readonly PeerId[]): string {
-  const names = away.map((peer) => host.replica.reader.member(peer)?.name || peer.slice(-6));
+  const names = away.map((peer) => nameOf(host, peer));
   const seen = away.map((peer) => network.lastSeenMs(peer)).filter((ms) => ms !== null);
   const since = seen.length === away.length && seen.length > 0 ? ` since ${clock(Math.min(...seen))}` : '';
-  const list = names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names.at(-1)}` : (names[0] ?? 'they');
-  return `${list} ${names.length > 1 ? 'are' : 'is'} unreachable${since}`;
+  if (names.length === 0) return 'the others are not ready yet';
+  return `${listed(names)} ${names.length > 1 ? 'are' : 'is'} unreachable${since}`;
 }
+
+const nameOf = (host: GroupHost, peer: PeerId): string => host.replica.reader.member(peer)?.name || peer.slice(-6);
+
+const listed = (names: readonly string[]): string =>
+  names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names.at(-1)}` : (names[0] ?? '');
 
 function clock(ms: number): string {
   const at = new Date(ms);

@@ -20,7 +20,7 @@ import type { Network } from '../network/network.ts';
 import { refusedAtOnce, refusedByGroup, storeFailure } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
 import { type Ended, waitFor } from './waiting.ts';
-import { whyNot } from './why.ts';
+import { whyNot, whyUnsound } from './why.ts';
 
 /** What stands on every command of this machine now. */
 export function said(host: GroupHost, writer: string | undefined): Said {
@@ -56,6 +56,10 @@ async function write(host: GroupHost, wish: Wish, give: (outcomes: Outcomes) => 
       'DISK_FULL',
       'The disk is full: this was not saved. Free some space and try again; what was saved before is kept.',
     );
+  }
+  if (!host.replica.isSound) {
+    const { code, text } = whyUnsound(host);
+    throw new PeerError(code, `Nothing was written. ${text}`);
   }
   let pending: Pending | Refused | null = null;
   /** Handles are its own: another one may be open by the time that this ends. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { app, type BrowserWindow, dialog, ipcMain, powerMonitor, session } from 'electron';
 import { BRIDGE_CHANNEL, WINDOW_OPEN } from '../../shared/ipc/bridge.ts';
 import type { Endpoint } from '../peer/endpoint.ts';
+import { forPages } from '../peer/page-service.ts';
 import { readPages, rendererDirectory } from '../peer/pages.ts';
 import type { Peer } from '../peer/peer.ts';
 import { Bridge } from './bridge.ts';
@@ -94,7 +95,7 @@ class Shell {
     const stateFile = join(app.getPath('userData'), 'window.json');
     const window = openWindow({ preload, stateFile, isDev: !app.isPackaged });
     this.#window = window;
-    this.#bridge = new Bridge(window.webContents, this.#peer.service, onProblem);
+    this.#bridge = new Bridge(window.webContents, forPages(this.#peer.service), onProblem);
     window.on('closed', () => {
       this.#window = undefined;
       this.#bridge = undefined;

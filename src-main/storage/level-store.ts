@@ -41,7 +41,7 @@ const PAGE_BYTES = 1024 * 1024;
  * database yet, and the folder around it must be there; `createStore` is the way to make one that a crash can't leave half made.
  * @throws StoreError
  */
-export async function openLevelStore(dir: string, { create }: { readonly create: boolean }): Promise<StorePort> {
+export async function openLevelStore(dir: string, { create }: { readonly create: boolean }): Promise<LevelStore> {
   const location = join(dir, 'db');
   const aside = join(dir, 'aside');
   if (create) await makeDirectories(dir, location);
@@ -87,6 +87,14 @@ export async function createStore(dir: string, init: (port: StorePort) => Promis
   }
 }
 
+/** All of a store at one moment, read while it goes on being written. */
+export interface StoreSnapshot {
+  readonly marks: readonly [Uint8Array | null, Uint8Array | null];
+  /** Every row, in pages, in the order of the keys. @throws StoreError, `CLOSED` where the store was closed meanwhile */
+  readonly rows: AsyncIterable<readonly KvRow[]>;
+  close(): Promise<void>;
+}
+
 /** For `openLevelStore` and for tests that bring a database which fails. */
 export class LevelStore implements StorePort {
   readonly kv: Kv;
@@ -121,6 +129,27 @@ export class LevelStore implements StorePort {
       },
       write: (place: MarkPlace, bytes: Uint8Array) => this.#oneAtATime(() => this.#markFile.write(place, bytes)),
     };
+  }
+
+  /** The moment is that of the call. No write may be under way before it has resolved: database and mark must be of one turn. */
+  async snapshot(): Promise<StoreSnapshot> {
+    this.#assertUsable();
+    assert(this.#writing === null, 'no write while a snapshot is taken');
+    const iterator = this.#db.iterator({ highWaterMarkBytes: PAGE_BYTES });
+    const close = (): Promise<void> => iterator.close();
+    const page = async (): Promise<readonly KvRow[]> => {
+      try {
+        return (await iterator.nextv(PAGE_ROWS)).map(([key, value]): KvRow => [key, plain(value)]);
+      } catch (error) {
+        throw this.#closing === null ? readError(error) : storeError('CLOSED', error);
+      }
+    };
+    try {
+      return { marks: await this.#markFile.read(), rows: pages(page), close };
+    } catch (error) {
+      await close();
+      throw error;
+    }
   }
 
   close(): Promise<void> {
@@ -247,6 +276,10 @@ export class LevelStore implements StorePort {
   #assertUsable(): void {
     if (this.#closing !== null) throw storeError('CLOSED');
   }
+}
+
+async function* pages(next: () => Promise<readonly KvRow[]>): AsyncGenerator<readonly KvRow[]> {
+  for (let page = await next(); page.length > 0; page = await next()) yield page;
 }
 
 const nothing = (): void => undefined;

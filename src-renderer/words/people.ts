@@ -34,7 +34,7 @@ export function colourOf(line: Pick<LogLine, 'writer' | 'name' | 'author'>, memb
 export function memberWords(member: MemberStatus, status: GroupStatus, isSelf: boolean): string {
   const words: string[] = [];
   // The others can't know.
-  if (isSelf && status.whyCode === 'DAMAGED') return 'damaged, does not vote';
+  if (isSelf && (status.whyCode === 'DAMAGED' || status.whyCode === 'COPIED')) return 'does not vote yet';
   if (member.peer === status.leader) words.push('leads');
   else words.push({ voter: 'votes', learner: 'reads along', witness: 'votes, keeps no log' }[member.role]);
   if (!member.connected) {

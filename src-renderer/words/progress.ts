@@ -44,6 +44,6 @@ export function damageWords(group: Group): string {
   if (missed) return `${start}: repairing from ${missed.from}, ${fetchingWords(missed)}.`;
   const others = group.members.filter(({ connected }) => connected).length;
   return others > 1
-    ? `${start}, and all that was agreed is here again. This copy stays a reader: it does not vote, and nothing can be written on it.`
+    ? `${start}, and all that was agreed is here again. This copy votes again once the others have agreed; what is written on it is kept until then.`
     : `${start}. What is missing here is fetched when another machine can be reached.`;
 }

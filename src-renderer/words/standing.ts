@@ -31,7 +31,8 @@ const reasons: Partial<Record<WhyCode, readonly [words: string, tone: Tone]>> = 
   DISK_FULL: ['the disk is full', 'wrong'],
   DISK_FAILED: ['the disk refused to save', 'wrong'],
   DAMAGED: ['this copy is damaged', 'wrong'],
-  COPIED: ['another copy of this runs elsewhere', 'wrong'],
+  COPIED: ['this may be one of two copies', 'wrong'],
+  NEEDS_DECISION: ['a person must decide how it goes on', 'wrong'],
   STATE_MISMATCH: ['this copy differs and stopped', 'wrong'],
   REMOVED: ['no longer a member', 'wrong'],
 };
@@ -81,8 +82,10 @@ export function survival({ quorum, role, whyCode }: Pick<GroupStatus, 'quorum' |
   if (spare < 0 && whyCode === null && quorum.reachable >= quorum.phase2) {
     return `goes on as long as its leader is here; ${spelled(-spare)} more ${-spare === 1 ? 'is' : 'are'} needed to choose another`;
   }
-  if (whyCode === 'DAMAGED' && role === 'voter' && quorum.voters === 1) {
-    return "can't agree: this machine alone decides, and its copy is damaged";
+  if (whyCode === 'NEEDS_DECISION') {
+    return role === 'voter' && quorum.voters === 1
+      ? "can't agree: this machine alone decides, and its copy was damaged"
+      : "can't agree: too few are left who know what was agreed";
   }
   if (spare < 0) return `can't agree until ${spelled(-spare)} more ${-spare === 1 ? 'is' : 'are'} back`;
   if (quorum.voters === 1) return 'one machine decides; without it nothing is agreed';

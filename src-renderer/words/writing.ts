@@ -12,8 +12,8 @@ export function readOnlyWords(status: Standing): string | null {
   if (status.whyCode === 'REMOVED') {
     return 'This machine is no longer a member. What was agreed while it was one stays readable here; to write again, ask a keeper for an invitation.';
   }
-  if (status.whyCode === 'DAMAGED') {
-    return 'This copy is damaged: it can be read, and nothing can be written on it. Write on another machine.';
+  if (status.whyCode === 'COPIED') {
+    return 'This may be one of two copies: it can be read, and nothing can be written on it until you say which one goes on.';
   }
   if (status.rights === 'reader') {
     return 'You can read this log. To write in it, ask one of its keepers for a new invitation.';

@@ -8,7 +8,7 @@ import { FakeService } from '../ipc/fake-service.ts';
 import { synod } from './harness.ts';
 
 const verbs =
-  'serve create invite join append edit remove restore import log history barrier status health members promote demote expel lead quorum away leave invites revoke rename profile verify';
+  'serve create invite join append edit remove restore import log history barrier status health members promote demote expel lead quorum away leave invites revoke rename profile outbox backup rebuild verify';
 
 describe('help', () => {
   test('lists the verbs that exist and no others', async () => {
@@ -82,7 +82,7 @@ describe('what is no command line', () => {
     ['serve', '--metrics', '127.0.0.1.example.org:9464'],
     ['serve', '--metrics', '[::]:9464'],
     ['serve', '--metrics', ':9464'],
-    ['verify', 'FILE'],
+    ['verify', 'FILE', 'more'],
     ['log', '--dir', ''],
   ])('synod %s %s %s %s exits 2 with one line', async (...args) => {
     const words = args.filter((word) => word !== undefined);

@@ -175,7 +175,7 @@ test('a copy that is damaged', async () => {
   expect(broken.troubles.splice(0)).toEqual([expect.stringContaining('MARK_MISSING')]);
   for (const page of await windows(broken)) {
     await entry(page, 1).waitFor();
-    await standing(page).getByText('damaged').waitFor();
+    await standing(page).getByText('a person must decide').waitFor();
     await take('damaged', page);
     await standing(page).click();
     await page.getByRole('dialog').waitFor();

@@ -262,27 +262,30 @@ describe('what a person sees', () => {
     expect(await complaints(page)).toEqual([]);
   });
 
-  test('of a damaged copy: what is kept, and that it reads on', async () => {
+  test('of a copy that was damaged: what is kept, whom it waits for, and that it comes back by itself', async () => {
     const [ana, ben, cy] = await world().group('Ana', 'Ben', 'Cy');
     await ana.does('append', 'one');
     await until('Cy has it', async () => (await cy.log()).length === 1);
     await cy.stop();
+    await ben.stop();
     await rm(join(await groupDir(cy), 'mark'));
     await cy.start();
     // What it says of its own damage is no trouble of this test.
     cy.troubles.length = 0;
     const page = await stage.open(cy);
     await row(page, 1).getByText('one').waitFor();
-    await page.getByText('This copy is damaged: it can be read, and nothing can be written on it.').waitFor();
-    await page.getByText('damaged, does not vote').waitFor();
-    await ben.does('append', 'two');
-    await row(page, 2).getByText('two').waitFor();
-    await standing(page).getByText('this copy is damaged').waitFor();
+    await standing(page).getByText('waiting for 1 more').waitFor();
     await standing(page).click();
-    await page
-      .getByRole('dialog')
-      .getByText('Nothing is lost in the group, and all that was agreed is here again.')
-      .waitFor();
+    await page.getByRole('dialog').getByText('This copy was damaged').waitFor();
+    await page.keyboard.press('Escape');
+    await field(page).click();
+    await page.keyboard.type('written meanwhile');
+    await page.keyboard.press('Control+Enter');
+    await ben.start();
+    await row(page, 2).getByText('written meanwhile').waitFor();
+    await ben.does('append', 'three');
+    await row(page, 3).getByText('three').waitFor();
+    await standing(page).getByText('all agreed').waitFor();
     expect(await complaints(page)).toEqual([]);
     cy.troubles.length = 0;
   });

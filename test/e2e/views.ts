@@ -119,7 +119,7 @@ export async function damage(peer: Peer): Promise<void> {
   const groups = join(peer.dir, 'groups');
   for (const group of await readdir(groups)) await rm(join(groups, group, 'mark'));
   await peer.start();
-  await untilStatus(peer, 'is damaged', ({ whyCode }) => whyCode === 'DAMAGED');
+  await untilStatus(peer, 'is damaged', ({ whyCode }) => whyCode === 'NEEDS_DECISION');
 }
 
 export interface View {

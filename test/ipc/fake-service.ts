@@ -182,6 +182,29 @@ export class FakeService implements PeerService {
     return [...group().members];
   }
 
+  async *backup(params: { path: string }): ReturnType<PeerService['backup']> {
+    this.#note('backup', params);
+    yield { kind: 'progress', rows: 5, bytes: 500 };
+    yield { kind: 'done', path: params.path, bytes: 1000, rows: 10, groups: 1 };
+  }
+
+  async *outbox(params: object): ReturnType<PeerService['outbox']> {
+    this.#note('outbox', params);
+    const { id, time, writer } = line(9, 'Doctor called.');
+    const why = 'Only on this machine so far.';
+    yield { status: 'pending', id, change: 'create', text: 'Doctor called.', time, writer, why, whyCode: 'ALONE' };
+  }
+
+  async *carried(params: object): ReturnType<PeerService['carried']> {
+    this.#note('carried', params);
+    yield { group: GROUP, run: 'AQID', commands: 1 };
+  }
+
+  async carry(params: object): ReturnType<PeerService['carry']> {
+    this.#note('carry', params);
+    return { new: 1, known: 0, refused: 0 };
+  }
+
   async promote(params: { peer: string }): Promise<{ peer: string; role: 'voter' }> {
     this.#note('promote', params);
     return { peer: PEER, role: 'voter' };

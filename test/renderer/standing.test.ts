@@ -81,11 +81,10 @@ describe('what the group survives', () => {
 
   test('nobody can come back to a damaged machine that decides alone', () => {
     const quorum = { phase1: 1, phase2: 1, voters: 1, reachable: 0 };
-    const words = "can't agree: this machine alone decides, and its copy is damaged";
-    expect(survival(status({ quorum, whyCode: 'DAMAGED', role: 'voter' }))).toBe(words);
-    expect(survival(status({ quorum, whyCode: 'DAMAGED', role: 'learner' }))).toBe(
-      "can't agree until one more is back",
-    );
+    const words = "can't agree: this machine alone decides, and its copy was damaged";
+    expect(survival(status({ quorum, whyCode: 'NEEDS_DECISION', role: 'voter' }))).toBe(words);
+    expect(survival(status({ quorum, whyCode: 'NEEDS_DECISION', role: 'learner' }))).toMatch(/too few are left/);
+    expect(survival(status({ quorum, whyCode: 'DAMAGED', role: 'voter' }))).toBe("can't agree until one more is back");
   });
 });
 
@@ -99,7 +98,7 @@ describe('a damaged copy', () => {
   });
 
   test('says what it can do when it is whole, and what it waits for when nobody is here', () => {
-    expect(damageWords(status())).toMatch(/all that was agreed is here again\. This copy stays a reader/);
+    expect(damageWords(status())).toMatch(/all that was agreed is here again\. This copy votes again once/);
     const away = { applied: 12, members: [member('Ana', { chosen: 12 }), member('Ben', { connected: false })] };
     expect(damageWords(status(away))).toMatch(/fetched when another machine can be reached\.$/);
   });
@@ -109,7 +108,7 @@ describe('in place of the field stands why nothing can be written', () => {
   test.each<[RegExp, Partial<GroupStatus>]>([
     [/^You can read this log\./, { rights: 'reader' }],
     [/^This machine is no longer a member\./, { whyCode: 'REMOVED' }],
-    [/^This copy is damaged/, { whyCode: 'DAMAGED' }],
+    [/^This may be one of two copies/, { whyCode: 'COPIED' }],
   ])('%s', (words, more) => {
     expect(readOnlyWords(status(more))).toMatch(words);
   });
@@ -119,6 +118,7 @@ describe('in place of the field stands why nothing can be written', () => {
     expect(readOnlyWords(coming)).toBeNull();
     expect(isFetching(coming)).toBe(true);
     expect(readOnlyWords(status({ whyCode: 'ALONE' }))).toBeNull();
+    expect(readOnlyWords(status({ whyCode: 'DAMAGED' }))).toBeNull();
   });
 });
 
@@ -128,6 +128,6 @@ test('a member says who leads, who is away and who is behind', () => {
   expect(memberWords(group.members[0]!, group, false)).toBe('leads');
   expect(memberWords(ben, group, false)).toBe('reads along · not seen yet · 12 behind');
   const damaged = { ...group, whyCode: 'DAMAGED' as const };
-  expect(memberWords(ben, damaged, true)).toBe('damaged, does not vote');
+  expect(memberWords(ben, damaged, true)).toBe('does not vote yet');
   expect(memberWords(ben, damaged, false)).toBe('reads along · not seen yet · 12 behind');
 });

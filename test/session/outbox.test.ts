@@ -7,7 +7,7 @@ import { type Body, decodeRun, numberedEntryId, REFUSALS_KEPT, RUN_BYTES_MAX } f
 import { verifyRun } from '../../shared/document/run.ts';
 import { Outbox } from '../../shared/session/index.ts';
 import { decodeRefused, decodeRunRow, decodeSettled } from '../../shared/session/rows.ts';
-import { editOf, fakeVerifier, idAt, Log, START_MS, write } from '../document/fixture.ts';
+import { editOf, fakeVerifier, idAt, Log, MemoryKv, START_MS, write } from '../document/fixture.ts';
 import { agree, Desk, must, settle } from './desk.ts';
 
 /** Ana and Ben at their desks, an entry agreed on. */
@@ -549,6 +549,93 @@ describe('a new incarnation', () => {
     expect(log.lines).toEqual(['#1 one', '#2 three']);
     expect(next.outbox.refusedView().map((each) => each.code)).toEqual(['KEY_REUSED']);
     expect(log.apply(...runs).outcomes.map(({ verdict }) => verdict)).toMatchObject([{ refused: 'SESSION_CLOSED' }]);
+  });
+
+  test('what waits of the former one is shown and counted until then, in its place before what is written since', () => {
+    const { log, next } = lostAndFound();
+    must(next.outbox.openSession(next.written));
+    next.write('since');
+    next.save();
+    const texts = (): (string | null)[] => next.outbox.pendingView(log.read).map(({ text }) => text);
+    expect(texts()).toEqual(['draft', 'clean copy', 'a b C', 'keyed', 'since']);
+    // The opening of the session counts as well.
+    expect(next.outbox.pending).toBe(6);
+    settle(log, next);
+    expect([texts(), next.outbox.pending]).toEqual([[], 0]);
+  });
+
+  test('whoever waited for a command of the former one is told that it is on the disk', () => {
+    const { next, ben } = lostAndFound();
+    const saved = ben.add(write('saved'));
+    ben.save();
+    const lost = ben.add(write('not saved'));
+    const after = new Desk(next.log, next.author, ben.disk);
+    expect([after.outbox.holds(saved), after.outbox.holds(lost)]).toEqual([true, false]);
+  });
+
+  /** A disk as it was: the rows at that moment. */
+  function copyOf(desk: Desk): MemoryKv {
+    const kv = new MemoryKv();
+    kv.write([...desk.disk.rows].map(([key, value]) => ({ type: 'put', key, value })));
+    return kv;
+  }
+
+  test('a number that was given twice, by a disk that was put back: both commands are there', () => {
+    const log = new Log();
+    const ben = new Desk(log, log.join('Ben'));
+    ben.write('first');
+    ben.save();
+    // The copy goes on from where it was, and is told of nothing.
+    const copy = new Desk(log, ben.author, copyOf(ben));
+    copy.write('by the copy');
+    copy.write('by the copy, too');
+    copy.save();
+    const told = ben.write('after the copy');
+    ben.write('and another');
+    ben.edit(told, 'after the copy, edited');
+    settle(log, ben);
+    const next = new Desk(log, log.author('Ben', 2), copy.disk);
+    must(next.outbox.openSession(next.written));
+    settle(log, next);
+    expect(log.lines).toEqual([
+      '#1 first',
+      '#2 after the copy, edited',
+      '#3 and another',
+      '#4 by the copy',
+      '#5 by the copy, too',
+    ]);
+    expect(next.rows()).toEqual([]);
+  });
+
+  test('a disk that was put back with commands that were agreed on since: none is there twice', () => {
+    const log = new Log();
+    const ben = new Desk(log, log.join('Ben'));
+    const entry = ben.write('one');
+    ben.edit(entry, 'one, edited');
+    ben.save();
+    const earlier = copyOf(ben);
+    settle(log, ben);
+    ben.write('two');
+    settle(log, ben);
+    const next = new Desk(log, log.author('Ben', 2), earlier);
+    must(next.outbox.openSession(next.written));
+    settle(log, next);
+    expect(log.lines).toEqual(['#1 one, edited', '#2 two']);
+  });
+
+  test('a store that was replaced keeps what it had not sent, and another incarnation of it signs that again', () => {
+    const { log, ben } = lostAndFound();
+    const other = new Desk(log, log.author('Ben', 2));
+    must(other.outbox.openSession(other.written));
+    settle(log, other);
+    // It is told too late: all of it comes back refused.
+    agree(log, ben);
+    expect(ben.outbox.refusedView()).toEqual([]);
+    expect(ben.outbox.pending).toBe(4);
+    const next = new Desk(log, log.author('Ben', 3), ben.disk);
+    must(next.outbox.openSession(next.written));
+    settle(log, next);
+    expect(log.lines).toEqual(['#1 a b C', '#2 agreed', '#3 clean copy', '#4 keyed']);
   });
 
   test('crashes at every step are harmless', () => {

@@ -59,6 +59,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
     name: 'witness-accepts-without-the-prefix',
     rule: 'R2: one that dropped values accepts in a new configuration only once enough of its full voters hold them',
     seeds: [],
+    caughtBy: 'test/consensus/witness.test.ts',
     patches: [
       {
         file: core,

@@ -30,6 +30,19 @@ const message: fc.Arbitrary<SessionMessage> = fc.oneof(
     known: fc.array(fc.record({ peer, addresses }), { maxLength: 8 }),
   }),
   fc.record({ type: fc.constant('lead'), to: peer }),
+  fc.record({
+    type: fc.constant('greeting'),
+    asks: fc.boolean(),
+    seen: fc.array(
+      fc.record({
+        incarnation: bytes(16).map(incarnationFromBytes),
+        nonce: bytes(8),
+        turn: fc.nat(),
+        twice: fc.boolean(),
+      }),
+      { maxLength: 16 },
+    ),
+  }),
 ) as fc.Arbitrary<SessionMessage>;
 
 const note: fc.Arbitrary<Note> = fc.record({

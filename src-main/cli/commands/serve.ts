@@ -5,6 +5,7 @@ import { openEndpoint } from '../../peer/endpoint.ts';
 import type { LoopbackPlace } from '../../peer/loopback.ts';
 import type { Metrics } from '../../peer/metrics.ts';
 import type { MetricsServer } from '../../peer/metrics-server.ts';
+import { forPages } from '../../peer/page-service.ts';
 import { rendererDirectory } from '../../peer/pages.ts';
 import { openPeer, type Peer } from '../../peer/peer.ts';
 import { openWeb, type Web } from '../../peer/web.ts';
@@ -38,6 +39,7 @@ export async function serve(invocation: Invocation): Promise<number> {
     ...(name === undefined ? {} : { name }),
     ...(listen.length === 0 ? {} : { listen }),
     mdns: !args.flag('no-mdns'),
+    isMoved: args.flag('moved'),
     // A peer without a window is one that is meant to stay on.
     staysOn: true,
     log: (logLevel, message, detail) => log[logLevel](detail ?? {}, message),
@@ -135,7 +137,7 @@ export async function run(
 /** Bookmarks and pages that are still open should find back, so a port that nobody named is kept. */
 async function openWebDoor(peer: Peer, door: WebDoor, onProblem: (error: unknown) => void): Promise<Web> {
   const { token, port } = await peer.webPlace();
-  const options = { ...door, service: peer.service, token, onProblem };
+  const options = { ...door, service: forPages(peer.service), token, onProblem };
   if (door.port !== 0) return openWeb(options);
   const web = await openWeb({ ...options, port: port ?? 0 }).catch((error: unknown) => {
     if (port !== null && error instanceof PeerError && error.code === 'PORT_IN_USE') return openWeb(options);

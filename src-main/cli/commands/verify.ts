@@ -1,4 +1,6 @@
+import { resolve } from 'node:path';
 import { EXIT, PeerError } from '../../../shared/ipc/errors.ts';
+import { checkBackup } from '../../peer/backup.ts';
 import { type Verification, verifyDir } from '../../peer/verify.ts';
 import { directoryOf, type Invocation, jsonLine } from '../command.ts';
 import { failureOf } from '../failure.ts';
@@ -6,12 +8,29 @@ import { printableLine } from '../terminal.ts';
 
 /** Checks the stores of a directory on which no peer runs. */
 export async function verify(invocation: Invocation): Promise<number> {
-  const { io, json } = invocation;
+  const { args, io, json } = invocation;
+  const [file] = args.positionals;
+  if (file !== undefined) return verifyBackup(invocation, resolve(io.cwd, file));
   const dir = directoryOf(invocation);
   await assertNoPeer(invocation, dir);
   const found = await verifyDir(dir);
   await io.out(json ? jsonLine(found) : page(found));
   return found.ok ? EXIT.done : EXIT.damage;
+}
+
+/** The file as a whole, and each record in it. */
+async function verifyBackup({ io, json }: Invocation, path: string): Promise<number> {
+  const { groups, rows, madeMs, damaged } = await checkBackup(path);
+  const problems = damaged.map((key) => ({
+    code: 'RECORD_DAMAGED' as const,
+    message: `${key}: its check does not fit`,
+  }));
+  const ok = problems.length === 0;
+  const made = new Date(madeMs).toISOString();
+  if (json) await io.out(jsonLine({ ok, problems, made, groups, rows }));
+  else if (ok) await io.out(`The backup of ${made} is whole.\n`);
+  else await io.out(`${problems.map(({ code, message }) => `${code}  ${printableLine(message)}`).join('\n')}\n`);
+  return ok ? EXIT.done : EXIT.damage;
 }
 
 /** The locks of the stores would tell as well, one by one and in other words. */

@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest';
+import { incarnationFromBytes, peerFromKey } from '../../shared/base/ids.ts';
+import type { KvRow } from '../../shared/driver/store.ts';
+import { Gate, judgeSeen, Lineage, Sightings } from '../../shared/replica/identity.ts';
+
+const ana = peerFromKey(new Uint8Array(32).fill(1));
+const first = incarnationFromBytes(new Uint8Array(16).fill(1));
+const second = incarnationFromBytes(new Uint8Array(16).fill(2));
+const nonce = (n: number): Uint8Array => new Uint8Array(8).fill(n);
+
+const rowsOf = (sightings: Sightings): KvRow[] =>
+  sightings.takeOps(true).flatMap((op): KvRow[] => (op.type === 'put' ? [[op.key, op.value]] : []));
+
+describe('what was seen of a member', () => {
+  it('is the highest turn of each of its stores, and outlives a restart', () => {
+    const sightings = new Sightings();
+    sightings.frame(ana, first, nonce(1), 7);
+    sightings.frame(ana, first, nonce(2), 5);
+    sightings.frame(ana, second, nonce(3), 2);
+    const seen = [
+      { incarnation: first, nonce: nonce(1), turn: 7, twice: false },
+      { incarnation: second, nonce: nonce(3), turn: 2, twice: false },
+    ];
+    expect(sightings.of(ana)).toMatchObject(seen);
+    const later = new Sightings(rowsOf(sightings));
+    expect(later.of(ana)).toMatchObject(seen);
+    expect(later.incarnationOf(ana)).toBe(second);
+    expect(later.takeOps(true)).toEqual([]);
+  });
+
+  it('is written at most every second, and before a stop', () => {
+    const sightings = new Sightings();
+    sightings.frame(ana, first, nonce(1), 7);
+    expect(sightings.takeOps(false)).toEqual([]);
+    for (let n = 0; n < 20; n++) sightings.tick();
+    expect(sightings.takeOps(false)).toHaveLength(1);
+    sightings.frame(ana, first, nonce(1), 8);
+    expect(sightings.takeOps(false)).toEqual([]);
+    expect(sightings.takeOps(true)).toHaveLength(1);
+  });
+
+  it('two runs that greet by turns live both; runs one after another don’t', () => {
+    const sightings = new Sightings();
+    const greetings = [1, 1, 2, 2, 3].map((n) => sightings.greeting(ana, first, nonce(n)));
+    expect(greetings).toEqual([false, false, false, false, false]);
+    // The same numbers under another store are other runs.
+    expect(sightings.greeting(ana, second, nonce(1))).toBe(false);
+    expect(sightings.greeting(ana, first, nonce(2))).toBe(true);
+    expect(sightings.of(ana).find(({ incarnation }) => incarnation === first)?.twice).toBe(true);
+    expect(sightings.greeting(ana, first, nonce(3))).toBe(false);
+  });
+});
+
+describe('a store that is told what was seen of it', () => {
+  const before = new Lineage(undefined, nonce(1), 2).takeOps()[0];
+  const noted = before?.type === 'put' ? before.value : undefined;
+  const own = { incarnation: second, turn: 10, lineage: new Lineage(noted, nonce(2), 6) };
+  it.each([
+    ['nothing', [], null],
+    ['its last turn', [{ incarnation: second, nonce: nonce(2), turn: 10, twice: false }], null],
+    ['the last turn of the run before', [{ incarnation: second, nonce: nonce(1), turn: 6, twice: false }], null],
+    [
+      'the run before, after this one began',
+      [{ incarnation: second, nonce: nonce(1), turn: 7, twice: false }],
+      'ROLLED_BACK',
+    ],
+    ['a run that is not known', [{ incarnation: second, nonce: nonce(9), turn: 8, twice: false }], 'ROLLED_BACK'],
+    ['one that ended before its first batch', [{ incarnation: second, nonce: nonce(9), turn: 6, twice: false }], null],
+    ['one from before the list begins', [{ incarnation: second, nonce: nonce(9), turn: 1, twice: false }], null],
+    ['a later turn of another incarnation', [{ incarnation: first, nonce: nonce(1), turn: 99, twice: true }], null],
+    ['a later turn', [{ incarnation: second, nonce: nonce(2), turn: 11, twice: false }], 'ROLLED_BACK'],
+    ['two of it', [{ incarnation: second, nonce: nonce(1), turn: 10, twice: true }], 'COPIED'],
+    ['two of it, one of them later', [{ incarnation: second, nonce: nonce(1), turn: 11, twice: true }], 'COPIED'],
+  ])('%s', (_, told, code) => {
+    expect(judgeSeen(own, told, 'Ben')?.code ?? null).toBe(code);
+  });
+});
+
+describe('the gate', () => {
+  it('holds votes until this run has greeted on this connection, and lets them through in their order', () => {
+    const gate = new Gate();
+    const came: string[] = [];
+    gate.hold(ana, () => void came.push('a'));
+    gate.hold(ana, () => void came.push('b'));
+    expect([gate.isOpen(ana, nonce(1)), came]).toEqual([false, []]);
+    gate.open(ana, nonce(1));
+    expect([gate.isOpen(ana, nonce(1)), gate.isOpen(ana, nonce(2)), came]).toEqual([true, false, ['a', 'b']]);
+    gate.close(ana);
+    expect(gate.isOpen(ana, nonce(1))).toBe(false);
+    gate.open(ana, nonce(1));
+    expect(came).toEqual(['a', 'b']);
+  });
+
+  it('keeps a bounded number of them, and asks now and then', () => {
+    const gate = new Gate();
+    const came: number[] = [];
+    for (let n = 0; n < 1_000; n++) gate.hold(ana, () => void came.push(n));
+    gate.open(ana, nonce(1));
+    expect([came.length, came.at(-1)]).toEqual([64, 999]);
+    expect([0, 1, 9, 10].map((tick) => gate.mayAsk(ana, tick))).toEqual([true, false, false, true]);
+  });
+});
