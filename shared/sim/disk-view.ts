@@ -29,6 +29,8 @@ export class DiskView {
   readonly rows = new Map<number, DiskRow>();
   promised: Ballot | null = null;
   prefix = 0;
+  /** Up to here the records are a former incarnation's: this one accepted none of it. */
+  inheritedUpTo = 0;
   missing: Missing = Missing.NONE;
   ownSeq = 0;
   /** Up to which slot each area's state goes, and which of them counts. */
@@ -46,6 +48,7 @@ export class DiskView {
     for (const [at, row] of this.rows) copy.rows.set(at, row);
     copy.promised = this.promised;
     copy.prefix = this.prefix;
+    copy.inheritedUpTo = this.inheritedUpTo;
     copy.missing = this.missing;
     copy.ownSeq = this.ownSeq;
     for (const [area, at] of this.#applied) copy.#applied.set(area, at);
@@ -69,7 +72,8 @@ export class DiskView {
       }
       const { key, value } = op;
       if (key.startsWith('l/')) {
-        const row = readRow(key, value);
+        const read = readRow(key, value);
+        const row = read.slot <= this.inheritedUpTo ? { ...read, ballot: null } : read;
         this.rows.set(row.slot, row);
         landed.rows.push(row);
       } else if (key.startsWith('d/')) landed.digests.push({ slot: numberOfKey('d/', key), digest: payload(value) });

@@ -175,15 +175,13 @@ export class Disks {
         node.start();
       });
     }
+    // One that may only read, since a person is to say whether it is the only one, is joined again with an empty disk.
     scheduler.after(random.number() * READER_MS, () => {
-      if (store !== null) this.#backSometime(node, store);
+      if (store !== null && node.isDamaged) this.#backSometime(node, store);
     });
   }
 
-  /**
-   * A store that lost what an acceptor had said comes back as another incarnation. The one place where that is done: for now by somebody who joins the machine
-   * again with an empty disk.
-   */
+  /** Somebody joins the machine again with an empty disk. A store that noticed its own damage needs nobody for that: it is reborn as it is opened. */
   bringBack(node: SimNode): void {
     const { nodes, people } = this.#scene;
     const genesis = nodes.find((n) => n.replica !== null)?.replica?.genesisBytes;

@@ -41,7 +41,8 @@ export function isDamage(error: unknown): error is Error {
  * it is damaged. Beside it stands what the checks hold against it: everything that ever reached this disk (`view`).
  */
 export class NodeStore {
-  readonly incarnation: Incarnation;
+  /** Another one after each rebirth. */
+  incarnation: Incarnation;
   /** Everything that an acceptor said from this store, read from the bytes as they landed; in a damaged one, what was left. */
   view = new DiskView();
   /** Somebody did something to it behind its owner's back. */
@@ -166,15 +167,22 @@ export class NodeStore {
    * As a peer does it at its start, or again after `found`, which it met while it ran.
    * @throws StoreError; FormatError or RecordError where production would not get it open either
    */
-  open(found: Finding | null): { readonly opened: OpenedStore; readonly isNews: boolean } {
+  open(
+    found: Finding | null,
+    newIncarnation: () => Incarnation,
+  ): { readonly opened: OpenedStore; readonly isNews: boolean } {
     const forgot = this.isTreated ? this.#forgotten() : null;
     let opened: OpenedStore;
     try {
-      opened = this.#openOnce(this.hasBrokenTable ? { code: 'DATABASE_BROKEN', message: 'tables are damaged' } : found);
+      opened = this.#openOnce(
+        this.hasBrokenTable ? { code: 'DATABASE_BROKEN', message: 'tables are damaged' } : found,
+        newIncarnation,
+      );
     } catch (error) {
       if (!(error instanceof StoreError) || error.code !== 'CORRUPT') throw error;
-      opened = this.#openOnce({ code: 'DATABASE_BROKEN', message: error.message });
+      opened = this.#openOnce({ code: 'DATABASE_BROKEN', message: error.message }, newIncarnation);
     }
+    if (opened.isNewborn) return this.#reborn(opened);
     const isSound = opened.problems.length === 0;
     check(!isSound || !this.isDamaged, 'a store that was found damaged is opened as a sound one');
     check(isSound || this.isTreated, () => `damage is found where nobody did any: ${JSON.stringify(opened.problems)}`);
@@ -191,12 +199,26 @@ export class NodeStore {
     return { opened, isNews };
   }
 
-  #openOnce(found: Finding | null): OpenedStore {
+  /** It lost something that it had said, noticed it, and goes on as another acceptor, with what of its log is whole. */
+  #reborn(opened: OpenedStore): { readonly opened: OpenedStore; readonly isNews: boolean } {
+    check(this.isTreated, () => `damage is found where nobody did any: ${JSON.stringify(opened.reborn?.problems)}`);
+    this.incarnation = opened.incarnation;
+    this.view = new DiskView();
+    this.view.inheritedUpTo = opened.restored.prefix;
+    this.hasBrokenTable = false;
+    this.isTreated = false;
+    this.isDamaged = false;
+    this.lostState = false;
+    this.forgot = null;
+    return { opened, isNews: true };
+  }
+
+  #openOnce(found: Finding | null, newIncarnation: () => Incarnation): OpenedStore {
     const isGroupLost = this.#keepGroupRecord();
     const verdict =
       found ?? (isGroupLost ? { code: 'RECORD_DAMAGED', message: 'the record of the group was missing' } : null);
     if (verdict !== null) this.writeBatch([damagedVerdict([verdict])]);
-    const opening = openStore({ get: (key) => this.#memory.get(key) });
+    const opening = openStore({ get: (key) => this.#memory.get(key) }, { newIncarnation });
     let answer: Answer;
     for (;;) {
       const step = opening.next(answer);

@@ -172,10 +172,17 @@ export class SimNode {
     if (this.replica !== null || store === null) return;
     store.isFull = this.#scheduler.nowMs < this.#fullUntilMs;
     try {
-      const { opened, isNews } = store.open(found);
+      const { opened, isNews } = store.open(found, () => incarnationFromBytes(this.#random.bytes(16)));
+      if (opened.isNewborn) {
+        this.incarnation = opened.incarnation;
+        this.wiped = true;
+        this.#around.note(`${this.name} is ${this.incarnation.slice(0, 4)} now: ${said(opened.reborn?.problems)}`);
+        this.#around.landed(this, store.look());
+      }
       this.#run(store, opened);
       if (!isNews) return;
-      this.#around.note(`${this.name} is damaged: ${opened.problems.map((p) => p.message).join('; ')}`);
+      if (opened.isNewborn) return this.#around.damaged(this);
+      this.#around.note(`${this.name} is damaged: ${said(opened.problems)}`);
       this.#around.landed(this, store.look());
       this.#around.damaged(this);
     } catch (error) {
@@ -481,3 +488,5 @@ export class SimNode {
 }
 
 const NOTHING = new DiskView();
+
+const said = (problems: readonly Finding[] = []): string => problems.map(({ message }) => message).join('; ');
