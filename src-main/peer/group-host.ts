@@ -585,6 +585,7 @@ export class GroupHost {
     wake?.();
     await this.#loop;
     for (const work of this.#betweenTurns.splice(0)) await work();
+    this.#replica.end();
     await this.#port.close();
   }
 
