@@ -169,7 +169,7 @@ export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask,
     try {
       held = readHeld(opening(kv));
       restored = yield* restoreAll(kv, origin.genesisDigest);
-      if (verdict.mark !== null) holdTogether(kv, restored, verdict.mark);
+      holdTogether(kv, restored, verdict.mark);
     } catch (error) {
       if (!isDamage(error)) throw error;
       restored = null;
@@ -343,8 +343,8 @@ function readHeld(kv: KvReader): Held {
 /**
  * Records that are whole can still be gone, each by itself: without its record, a promise would be none, and a prefix 0. The others speak of them. @throws FormatError
  */
-function holdTogether(kv: KvReader, { promised, prefix, digest, accepted }: Restored, mark: Mark): void {
-  const marked = mark.promise === null ? null : decodeBallot(mark.promise);
+function holdTogether(kv: KvReader, { promised, prefix, digest, accepted }: Restored, mark: Mark | null): void {
+  const marked = mark === null || mark.promise === null ? null : decodeBallot(mark.promise);
   if (compareBallots(promised, marked) < 0) throw new FormatError('the promise that the mark names is gone');
   for (const [at, { ballot }] of accepted) {
     if (compareBallots(ballot, promised) > 0)

@@ -39,6 +39,15 @@ export function assertOthersVote(host: GroupHost, peer: PeerId): void {
   throw new PeerError('LAST_VOTER', 'This is the only machine that votes. Promote another one first.');
 }
 
+/** What the group itself would refuse is left to it: its words say more. @throws PeerError `LAST_VOTER` */
+export function assertMayExpel(host: GroupHost, peer: PeerId): void {
+  const { reader, self } = host.replica;
+  const keepers = reader.members().filter(({ rights }) => rights === 'keeper');
+  const isKeeper = keepers.some((member) => member.peer === self);
+  const isLastKeeper = keepers.length === 1 && keepers[0]?.peer === peer;
+  if (isKeeper && !isLastKeeper) assertOthersVote(host, peer);
+}
+
 /** Hands leadership over, wherever it is now; in force once the machine is seen to lead. */
 export async function lead(
   host: GroupHost,

@@ -20,7 +20,18 @@ import { createInvitationKey, formatTicket } from '../group/ticket.ts';
 import type { Network } from '../network/network.ts';
 import type { Drafts } from './drafts.ts';
 import { openedAgain, storeFailure } from './failures.ts';
-import { assertOthersVote, away, isMember, lead, leave, openInvitations, quorum, rename, revoke } from './governing.ts';
+import {
+  assertMayExpel,
+  assertOthersVote,
+  away,
+  isMember,
+  lead,
+  leave,
+  openInvitations,
+  quorum,
+  rename,
+  revoke,
+} from './governing.ts';
 import { type GroupHost, isDamage } from './group-host.ts';
 import { isSettled, untilInForce } from './in-force.ts';
 import { entryNamed, groupNamed, memberNamed } from './lookup.ts';
@@ -187,7 +198,7 @@ export function createService(init: ServiceInit): PeerService {
       const host = hostOf(params);
       const startedMs = Date.now();
       const { peer } = memberNamed(host, params.peer);
-      assertOthersVote(host, peer);
+      assertMayExpel(host, peer);
       await command(host, network, { kind: 'expel', peer }, params.timeoutMs, signal);
       const left = Math.max(0, params.timeoutMs - (Date.now() - startedMs));
       const isDone = (): boolean => (roleOf(host, peer) satisfies Role) === 'learner' && isSettled(host);

@@ -66,7 +66,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'ballot-reused-after-restart',
     rule: 'R3: ballots are never resumed after a restart',
-    seeds: [1],
+    seeds: [27],
     patches: [
       {
         file: core('ledger'),
@@ -136,7 +136,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'promise-lost-at-restart',
     rule: 'R3: what was promised outlives a restart',
-    seeds: [1],
+    seeds: [13],
     patches: [
       { file: 'shared/replica/opening.ts', find: 'holdTogether(kv, restored, verdict.mark);', replace: '' },
       {
@@ -210,12 +210,12 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'hand-over-without-prefix',
     rule: 'R2: no voter accepts in a configuration before it holds everything below its first slot',
-    seeds: [10],
+    seeds: [5],
     patches: [
       {
         file: core('acceptor'),
-        find: "if (this.#ledger.prefix < governing.from - 1) return this.#behind(from, m.ballot, m.slot, 'me');",
-        replace: '',
+        find: 'if (this.#ledger.prefix < governing.from - 1 || !this.#around.isHeld(governing)) {',
+        replace: 'if (!this.#around.isHeld(governing)) {',
       },
       {
         file: core('proposer'),

@@ -8,7 +8,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'drops-what-it-alone-holds',
     rule: 'R5: values are dropped only where enough other full voters hold them',
-    seeds: [],
+    seeds: [2],
     patches: [
       {
         file: core,
@@ -20,7 +20,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'counts-itself-among-the-holders',
     rule: 'R5: the one that drops never counts itself',
-    seeds: [],
+    seeds: [2],
     patches: [
       {
         file: core,
@@ -33,7 +33,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'counts-witnesses-among-the-holders',
     rule: 'R5: only full voters hold a state',
-    seeds: [],
+    seeds: [42],
     patches: [
       {
         file: core,
@@ -46,7 +46,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'drops-before-its-state-is-written',
     rule: 'R5: what is dropped is in a state on the disk',
-    seeds: [],
+    seeds: [10],
     patches: [
       {
         file: 'shared/driver/driver.ts',
@@ -71,13 +71,13 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'snapshot-without-configurations',
     rule: 'R5: a snapshot carries the governing and the pending configurations',
-    seeds: [],
+    seeds: [2],
     patches: [{ file: fetching, find: '...header.configurations.map(inForceOp),', replace: '' }],
   },
   {
     name: 'snapshot-of-another-moment',
     rule: 'R5: a snapshot is of one moment',
-    seeds: [],
+    seeds: [53],
     patches: [
       {
         file: 'shared/driver/memory-store.ts',
@@ -94,7 +94,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'installed-before-it-is-whole',
     rule: 'a snapshot is installed once all of its rows are there',
-    seeds: [],
+    seeds: [1],
     patches: [
       {
         file: fetching,

@@ -4,6 +4,7 @@ import type { Incarnation, PeerId } from '../../../shared/base/ids.ts';
 import { encodeMessage } from '../../../shared/consensus/codec.ts';
 import type { Message } from '../../../shared/consensus/messages.ts';
 import { decodeEnvelope, type Envelope, encodeEnvelope, type Layer } from '../../../shared/wire/envelope.ts';
+import { decodeSessionMessage, encodeSessionMessage } from '../../../shared/wire/session-messages.ts';
 import { type Identity, loadOrCreateIdentity } from '../../../src-main/group/identity.ts';
 import { encodeFrame, FrameDecoder } from '../../../src-main/network/framing.ts';
 import { type Host, startHost } from '../../../src-main/network/libp2p-host.ts';
@@ -115,13 +116,22 @@ export class BadMember {
 
   static async start(stolen: Stolen, victims: readonly Machine[]): Promise<BadMember> {
     const heard: BadMember['heard'] = [];
+    // Votes of whoever has not greeted count for nothing: it would be shut out before it did any harm.
+    const greetBack = (from: PeerId, { layer, body }: Envelope): void => {
+      if (layer !== 'session') return;
+      const said = decodeSessionMessage(body);
+      if (said.type === 'greeting' && said.asks) member?.greet(from);
+    };
+    let member: BadMember | null = null;
     const network = await createLibp2pNetwork({
       privateKeySeed: stolen.seed,
       listen: ['/ip4/127.0.0.1/tcp/0'],
       mdns: false,
       events: {
         onFrame: (from, _purpose, frame) => {
-          if (heard.length < 5_000) heard.push({ from, frame, envelope: decodeEnvelope(frame) });
+          const envelope = decodeEnvelope(frame);
+          if (heard.length < 5_000) heard.push({ from, frame, envelope });
+          greetBack(from, envelope);
         },
         onConnection: () => {},
         onAddresses: () => {},
@@ -132,9 +142,10 @@ export class BadMember {
     network.setMembers(
       victims.map(({ id, address }) => ({ peer: id as PeerId, addresses: [address.replace(/\/p2p\/.*$/, '')] })),
     );
-    const member = new BadMember(stolen, network, heard);
+    member = new BadMember(stolen, network, heard);
     for (const { id, name } of victims) await until(() => network.isConnected(id as PeerId), `a connection to ${name}`);
     await until(() => heard.length > 0, 'a frame to learn the epoch from');
+    for (const { id } of victims) member.greet(id as PeerId);
     return member;
   }
 
@@ -156,6 +167,11 @@ export class BadMember {
       body,
       ...changed,
     });
+  }
+
+  greet(peer: PeerId): void {
+    const body = encodeSessionMessage({ type: 'greeting', asks: false, seen: [] });
+    this.network.send(peer, 'session', this.frame('session', body));
   }
 
   send(victim: Machine, purpose: Purpose, frame: Uint8Array): void {
