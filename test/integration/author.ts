@@ -27,9 +27,12 @@ export class Author {
   /** Lines that were sent again. */
   repeated = 0;
   readonly #random: Random;
+  readonly #keys: string;
   #stopped = false;
 
-  constructor(peer: Peer, lines: readonly Utterance[], random: Random) {
+  /** @param keys of its lines, before their numbers: another author at the same peer has others */
+  constructor(peer: Peer, lines: readonly Utterance[], random: Random, keys = 'line') {
+    this.#keys = keys;
     this.peer = peer;
     this.lines = lines;
     this.answers = lines.map(() => undefined);
@@ -76,7 +79,7 @@ export class Author {
     if (at < this.#sent) this.repeated++;
     this.#sent = Math.max(this.#sent, at + 1);
     const wait = this.#random.chance(0.5) ? 'saved' : 'committed';
-    const params = { text, writer: speaker, key: `line ${at}`, wait, timeoutMs: PATIENCE_MS } as const;
+    const params = { text, writer: speaker, key: `${this.#keys} ${at}`, wait, timeoutMs: PATIENCE_MS } as const;
     const answer = await service.append(params, never).catch(this.#doubt);
     if (answer === null) return false;
     const before = this.answers[at];

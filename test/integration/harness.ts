@@ -105,15 +105,20 @@ export class Peer {
   web: string | null = null;
   readonly #hasPage: boolean;
   readonly #nodeArgs: readonly string[];
+  readonly #serveArgs: readonly string[];
   #webPort = 0;
 
-  /** @param options.nodeArgs for the program that runs it, such as a bound on its memory */
-  constructor(name: string, dir: string, options: { hasPage?: boolean; nodeArgs?: readonly string[] } = {}) {
-    const { hasPage = false, nodeArgs = [] } = options;
+  /**
+   * @param options.nodeArgs for the program that runs it, such as a bound on its memory
+   * @param options.serveArgs for `synod serve`, after the harness' own
+   */
+  constructor(name: string, dir: string, options: PeerArgs & { readonly hasPage?: boolean } = {}) {
+    const { hasPage = false, nodeArgs = [], serveArgs = [] } = options;
     this.name = name;
     this.dir = dir;
     this.#hasPage = hasPage;
     this.#nodeArgs = nodeArgs;
+    this.#serveArgs = serveArgs;
   }
 
   get isRunning(): boolean {
@@ -132,7 +137,19 @@ export class Peer {
     const listen = `/ip4/127.0.0.1/tcp/${this.#port}`;
     if (this.#hasPage) this.#webPort ||= await freePort();
     const page = this.#hasPage ? ['--web', String(this.#webPort)] : [];
-    const args = ['serve', '--dir', this.dir, '--name', this.name, '--listen', listen, '--no-mdns', '--json', ...page];
+    const args = [
+      'serve',
+      '--dir',
+      this.dir,
+      '--name',
+      this.name,
+      '--listen',
+      listen,
+      '--no-mdns',
+      '--json',
+      ...page,
+      ...this.#serveArgs,
+    ];
     // The channel ends a child whose test was killed.
     const stdio = ['ignore', 'pipe', 'pipe', 'ipc'] as const;
     const child = spawn(process.execPath, [...this.#nodeArgs, entry, ...args], { stdio: [...stdio] });
@@ -242,22 +259,40 @@ export class Peer {
 
 export const never: AbortSignal = new AbortController().signal;
 
+/** What else a peer is started with, by its name. */
+export interface PeerArgs {
+  readonly nodeArgs?: readonly string[];
+  readonly serveArgs?: readonly string[];
+}
+
+interface WorldOptions {
+  /** Each peer serves the window as a page, too. */
+  readonly hasPages?: boolean;
+  readonly argsOf?: (name: string) => PeerArgs;
+}
+
 /** The peers of one test, and the folder with their data. */
 export class World {
   readonly peers: Peer[] = [];
   /** Made with the first peer. */
   #dir: string | null = null;
   readonly #hasPages: boolean;
+  readonly #argsOf: (name: string) => PeerArgs;
 
-  /** @param hasPages each peer serves the window as a page, too */
-  constructor({ hasPages = false } = {}) {
+  constructor({ hasPages = false, argsOf = () => ({}) }: WorldOptions = {}) {
     this.#hasPages = hasPages;
+    this.#argsOf = argsOf;
   }
 
   /** A peer that was not started yet. */
   peer(name: string, nodeArgs: readonly string[] = []): Peer {
     this.#dir ??= mkdtempSync(join(tmpdir(), 'synod-it-'));
-    const peer = new Peer(name, join(this.#dir, name.toLowerCase()), { hasPage: this.#hasPages, nodeArgs });
+    const args = this.#argsOf(name);
+    const peer = new Peer(name, join(this.#dir, name.toLowerCase()), {
+      ...args,
+      hasPage: this.#hasPages,
+      nodeArgs: [...nodeArgs, ...(args.nodeArgs ?? [])],
+    });
     this.peers.push(peer);
     return peer;
   }
@@ -292,7 +327,7 @@ export class World {
 }
 
 /** A world for each test; a peer that ended or complained by itself fails the test. */
-export function worldForEach(options: { hasPages?: boolean } = {}): () => World {
+export function worldForEach(options: WorldOptions = {}): () => World {
   let world: World;
   beforeEach(() => {
     world = new World(options);
@@ -305,7 +340,7 @@ export function worldForEach(options: { hasPages?: boolean } = {}): () => World 
 }
 
 /** One world for all tests of a `describe`. */
-export function worldForAll(options: { hasPages?: boolean } = {}): World {
+export function worldForAll(options: WorldOptions = {}): World {
   const world = new World(options);
   afterEach(({ task }) => {
     if (task.result?.state === 'fail') tellAll(world);

@@ -77,7 +77,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'gap-applied',
     rule: 'R8: a command whose predecessor is missing is not applied',
-    seeds: [192],
+    seeds: [322],
     patches: [
       {
         file: 'shared/document/document.ts',

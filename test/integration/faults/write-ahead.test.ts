@@ -1,0 +1,127 @@
+/**
+ * The newest write-ahead file of a peer that was killed, cut off at every record's end and in every record's middle. Whatever is cut off was vouched for by the
+ * mark, so each cut is noticed; with nothing cut off the store is whole.
+ */
+import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { verifyDir } from '../../../src-main/peer/verify.ts';
+import { never, type Peer, textsOf, untilAgreed, untilStatus, worldForAll } from '../harness.ts';
+import { largest } from './damage.ts';
+
+/** LevelDB's log format: blocks of 32 KiB, each fragment with a header of checksum (4), length (2) and kind (1). */
+const BLOCK_BYTES = 32_768;
+const HEADER_BYTES = 7;
+/** Kinds of a fragment that ends a record: whole in itself, or the last of several. */
+const ENDS = new Set([1, 4]);
+const WRITE_AHEAD = /^groups\/[^/]+\/db\/\d+\.log$/;
+/** Cuts that are tried at most, spread over the file, its end among them. SYNOD_FAULT_CUTS takes more. */
+const CUTS_MAX = Number(process.env.SYNOD_FAULT_CUTS ?? 60);
+
+interface LogRecord {
+  readonly start: number;
+  readonly end: number;
+}
+
+function recordsOf(bytes: Uint8Array): LogRecord[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const records: LogRecord[] = [];
+  let start: number | null = null;
+  for (let at = 0; at + HEADER_BYTES <= bytes.length; ) {
+    const left = BLOCK_BYTES - (at % BLOCK_BYTES);
+    if (left < HEADER_BYTES) {
+      at += left; // too short for a header: zeros
+      continue;
+    }
+    const kind = view.getUint8(at + 6);
+    if (kind === 0) break;
+    start ??= at;
+    at += HEADER_BYTES + view.getUint16(at + 4, true);
+    if (ENDS.has(kind)) {
+      records.push({ start, end: at });
+      start = null;
+    }
+  }
+  return records;
+}
+
+const world = worldForAll();
+const dir = mkdtempSync(join(tmpdir(), 'synod-cuts-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+let peers: [Peer, Peer, Peer];
+let acknowledged: string[] = [];
+
+beforeAll(async () => {
+  peers = await world.group('Ana', 'Ben', 'Cleo');
+  const [ana, ben, cleo] = peers;
+  for (let n = 0; n < 12; n++) {
+    const text = `${n} ${'x'.repeat(n * 700)}`;
+    const service = await (peers[n % 3] as Peer).service();
+    expect((await service.append({ text, wait: 'committed', timeoutMs: 60_000 }, never)).status).toBe('committed');
+    acknowledged.push(text);
+  }
+  await untilAgreed(...peers);
+  await Promise.all([ana.kill(), ben.kill()]);
+  await cleo.does('append', '--wait', 'saved', 'known to Cleo alone');
+  acknowledged = [...acknowledged, 'known to Cleo alone'];
+  await cleo.kill();
+}, 120_000);
+
+/** A copy of Cleo's directory with so much of its write-ahead file. */
+function copyCutTo(bytes: number): string {
+  const copy = join(dir, `cut at ${bytes}`);
+  cpSync(peers[2].dir, copy, { recursive: true });
+  truncateSync(largest(copy, WRITE_AHEAD), bytes);
+  return copy;
+}
+
+test('every cut is noticed, and the whole file is whole', async () => {
+  const bytes = readFileSync(largest(peers[2].dir, WRITE_AHEAD));
+  const records = recordsOf(bytes);
+  expect(records.at(-1)?.end).toBe(bytes.length);
+  expect(records.length).toBeGreaterThan(20);
+  const all = [0, ...records.flatMap(({ start, end }) => [Math.floor((start + end) / 2), end - 1, end])];
+  const every = Math.max(1, all.length / CUTS_MAX);
+  const chosen = new Set(all.filter((_, at) => Math.floor(at / every) !== Math.floor((at - 1) / every)));
+  for (const cut of all.slice(-7)) chosen.add(cut);
+
+  const missed: number[] = [];
+  const kinds = new Map<string, number>();
+  for (const cut of chosen) {
+    const copy = copyCutTo(cut);
+    const { ok, problems } = await verifyDir(copy);
+    const code = problems[0]?.code ?? 'whole';
+    kinds.set(code, (kinds.get(code) ?? 0) + 1);
+    if (ok !== (cut === bytes.length)) missed.push(cut);
+    rmSync(copy, { recursive: true });
+  }
+  console.log(`${records.length} records, ${chosen.size} cuts: ${JSON.stringify(Object.fromEntries(kinds))}`);
+  expect(missed).toEqual([]);
+});
+
+test('cut off in its last record, it is started: what was agreed is there again, and it says what is wrong', async () => {
+  const [ana, ben, cleo] = peers;
+  const path = largest(cleo.dir, WRITE_AHEAD);
+  const last = recordsOf(readFileSync(path)).at(-1) as LogRecord;
+  truncateSync(path, Math.floor((last.start + last.end) / 2));
+  await Promise.all(peers.map((peer) => peer.start()));
+  await ana.does('append', 'with Cleo damaged');
+  // It reads on as a reader, or it was let in again.
+  const { whyCode, why } = await untilStatus(cleo, 'it has what the others have', ({ positions, ...status }) => {
+    return positions >= acknowledged.length && (status.canCommit || status.whyCode === 'DAMAGED');
+  });
+  if (whyCode !== null)
+    expect(why).toMatch(/^This copy was damaged \(the store ends with turn \d+, but had come to turn \d+\)\. /);
+  const troubles = cleo.troubles.splice(0);
+  expect(troubles.filter((line) => line.includes('this copy was damaged'))).toHaveLength(1);
+  expect(troubles.filter((line) => !line.includes('damaged'))).toEqual([]);
+  await untilAgreed(ana, ben);
+  // All that was agreed; the last entry was in the part that was cut off or before it.
+  for (const peer of [ana, ben]) {
+    const texts = textsOf(await peer.log());
+    expect(texts.filter((text) => acknowledged.slice(0, -1).includes(text ?? ''))).toEqual(acknowledged.slice(0, -1));
+    expect(texts.filter((text) => text === acknowledged.at(-1)).length).toBeLessThanOrEqual(1);
+  }
+});
