@@ -113,7 +113,7 @@ test('cut off in its last record, it is started: what was agreed is there again,
     return positions >= acknowledged.length && (status.canCommit || status.whyCode === 'DAMAGED');
   });
   if (whyCode !== null)
-    expect(why).toMatch(/^This copy was damaged \(the store ends with turn \d+, but had come to turn \d+\)\. /);
+    expect(why).toMatch(/^This copy was damaged \(the store ends with turn \d+, but had come to turn \d+\)/);
   const troubles = cleo.troubles.splice(0);
   expect(troubles.filter((line) => line.includes('this copy was damaged'))).toHaveLength(1);
   expect(troubles.filter((line) => !line.includes('damaged'))).toEqual([]);
