@@ -6,6 +6,8 @@ export const HEARTBEAT_TICKS = 2;
 export const SLOW_HEARTBEAT_TICKS = 10;
 /** A peer not heard for 1,500 ms counts as gone (15 heartbeats: 30 % loss does not reach it in a day). Ticks. */
 export const SUSPICION_TICKS = 30;
+/** A leader whose connection closed, and who is neither back nor heard for 250 ms, counts as gone: its machine said so. Long enough for the first redial. Ticks. */
+export const LOST_TICKS = 5;
 /** Candidates wait 0 … 500 ms more, at random, so that they rarely collide. Ticks. */
 export const BACKOFF_TICKS = 10;
 /** What got no answer for 500 ms is sent again; streams are ordered, so this follows broken links only. Ticks. */

@@ -155,6 +155,7 @@ export class Core {
         this.#members = input.peers;
         break;
       case 'connection':
+        this.#election.connection(input.peer, input.connected);
         if (input.connected) this.#proposer.resendTo(input.peer);
         else this.#learner.forget(input.peer);
         break;

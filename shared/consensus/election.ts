@@ -1,7 +1,7 @@
 import type { Incarnation, PeerId, Slot } from '../base/ids.ts';
 import { type Ballot, sameBallot } from './ballot.ts';
 import { type Configuration, count, type InForce, type Voter } from './configuration.ts';
-import { BACKOFF_TICKS, SUSPICION_TICKS } from './constants.ts';
+import { BACKOFF_TICKS, LOST_TICKS, SUSPICION_TICKS } from './constants.ts';
 import type { Ledger } from './ledger.ts';
 import type { Heartbeat } from './messages.ts';
 
@@ -20,6 +20,8 @@ export class Election {
   readonly #votes: boolean;
   readonly #random: () => number;
   readonly #heard = new Map<PeerId, Heard>();
+  /** Whose connection closed, and when. */
+  readonly #closed = new Map<PeerId, number>();
   #now = 0;
   /** Since when no leader with a quorum has been heard, by this peer or a neighbour. */
   #quietSinceTick = 0;
@@ -54,6 +56,25 @@ export class Election {
 
   tick(now: number): void {
     this.#now = now;
+    for (const [peer, sinceTick] of this.#closed) {
+      if (now - sinceTick !== LOST_TICKS || !this.#isLost(peer) || this.#heard.get(peer)?.beat.leading === null)
+        continue;
+      // Its silence need not be waited for. What neighbours hear still holds this peer back.
+      this.#quietSinceTick = Math.min(this.#quietSinceTick, now - SUSPICION_TICKS);
+    }
+  }
+
+  /** The network's word about a link. A process that ends closes its connections at once; a machine that goes dark does not. */
+  connection(peer: PeerId, connected: boolean): void {
+    if (connected) this.#closed.delete(peer);
+    else this.#closed.set(peer, this.#now);
+  }
+
+  /** Its connection closed a while ago, and nothing was heard since. */
+  #isLost(peer: PeerId): boolean {
+    const closedTick = this.#closed.get(peer);
+    if (closedTick === undefined || this.#now - closedTick < LOST_TICKS) return false;
+    return (this.#heard.get(peer)?.tick ?? -1) <= closedTick;
   }
 
   isHeard(peer: PeerId): boolean {
@@ -110,6 +131,7 @@ export class Election {
   leaderHeard(): { readonly peer: PeerId; readonly ballot: Ballot } | null {
     let best: { peer: PeerId; ballot: Ballot } | null = null;
     for (const peer of this.hears()) {
+      if (this.#isLost(peer)) continue;
       const ballot = this.beatOf(peer)?.leading;
       if (ballot && (best === null || ballot.round > best.ballot.round)) best = { peer, ballot };
     }
@@ -118,10 +140,11 @@ export class Election {
 
   hearsLeaderBut(but: PeerId, transferFrom: Ballot | null): boolean {
     for (const peer of this.hears()) {
-      if (peer === but) continue;
+      if (peer === but || this.#isLost(peer)) continue;
       const beat = this.beatOf(peer) as Heartbeat;
       for (const leader of [beat.leading, beat.hearsLeader]) {
-        if (leader !== null && leader.peer !== but && !sameBallot(leader, transferFrom)) return true;
+        if (leader === null || leader.peer === but || sameBallot(leader, transferFrom)) continue;
+        return true;
       }
     }
     return false;
@@ -154,5 +177,6 @@ export class Election {
 
   forget(peer: PeerId): void {
     this.#heard.delete(peer);
+    this.#closed.delete(peer);
   }
 }

@@ -26,7 +26,7 @@ export type Input =
   | { readonly type: 'barrier'; readonly id: number }
   /** All members of the group but oneself, voters or not. */
   | { readonly type: 'members'; readonly peers: readonly PeerId[] }
-  /** A link came or went. Only a hint to resend sooner: silence is judged by heartbeats. */
+  /** A link came or went. A hint to resend sooner, and to look for another leader sooner where its link is gone: otherwise silence is judged by heartbeats. */
   | { readonly type: 'connection'; readonly peer: PeerId; readonly connected: boolean }
   /** The note for the next heartbeats. */
   | { readonly type: 'note'; readonly note: Uint8Array }

@@ -76,6 +76,41 @@ describe('a first leader', () => {
 });
 
 describe('after the leader', () => {
+  /** Whoever has a connection to `gone` sees it close. */
+  const close = (lab: Lab, gone: string, ...seenBy: string[]): void => {
+    for (const name of seenBy) lab.input(name, { type: 'connection', peer: peerOf(gone), connected: false });
+  };
+
+  test('ended, and its connections with it, another one leads long before its silence would have told', () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const lab = group('ABC', seed);
+      const leader = expectLeader(lab, 'ABC', 'ABC');
+      const others = [...'ABC'].filter((name) => name !== leader);
+      lab.crash(leader);
+      close(lab, leader, ...others);
+      const took = lab.tickUntil(() => others.some((name) => lab.leaders.includes(name)), SUSPICION_TICKS);
+      expect(took).toBeLessThan(SUSPICION_TICKS);
+    }
+  });
+
+  test('lost one connection that comes back at once, or that only one of the others had, it leads on', () => {
+    const lab = group('ABC', 5);
+    const leader = expectLeader(lab, 'ABC', 'ABC');
+    const [one, other] = [...'ABC'].filter((name) => name !== leader) as [string, string];
+    const before = elections(lab);
+    for (const name of [one, other]) {
+      close(lab, leader, name);
+      lab.tick(3);
+      lab.input(name, { type: 'connection', peer: peerOf(leader), connected: true });
+      lab.tick(FAILOVER_TICKS);
+    }
+    // Its heartbeats still come to the other one, and by another way to this one.
+    close(lab, leader, one);
+    lab.tick(FAILOVER_TICKS);
+    expect(elections(lab)).toBe(before);
+    expect(lab.leaders).toEqual([leader]);
+  });
+
   test('crashed, another one leads within silence and backoff', () => {
     const lab = group('ABC');
     const first = expectLeader(lab, 'ABC', 'ABC');
