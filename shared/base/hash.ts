@@ -31,7 +31,9 @@ export type Purpose =
   | 'turn'
   | 'batch'
   | 'invitation'
-  | 'ticket';
+  | 'ticket'
+  | 'epoch'
+  | 'recovery';
 
 const prefixes = new Map<Purpose, Uint8Array>();
 

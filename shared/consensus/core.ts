@@ -1,5 +1,5 @@
 import { unreachable } from '../base/assert.ts';
-import { EMPTY } from '../base/bytes.ts';
+import { EMPTY, equal } from '../base/bytes.ts';
 import type { Incarnation, PeerId, Slot } from '../base/ids.ts';
 import { Acceptor } from './acceptor.ts';
 import { type Ballot, compareBallots, sameBallot, showBallot } from './ballot.ts';
@@ -199,6 +199,14 @@ export class Core {
   }
   window(): readonly InForce[] {
     return this.#ledger.window();
+  }
+  /** The configuration that was chosen in this slot, if it has force, and began an epoch: by forced recovery (R12). Else null. */
+  recoveredIn(at: Slot): Configuration | null {
+    const { all } = this.#ledger.history;
+    const index = all.findIndex((c) => c.slot === at);
+    const before = all[index - 1]?.configuration;
+    const configuration = all[index]?.configuration;
+    return before && configuration && !equal(before.epoch, configuration.epoch) ? configuration : null;
   }
   get promised(): Ballot | null {
     return this.#ledger.promised;

@@ -13,7 +13,7 @@ import { decodeGenesis } from './genesis.ts';
 import { judge } from './judge.ts';
 import { type Change, isRefused, type Outcome, refuse, type Verdict } from './judging.ts';
 import { KINDS } from './kinds.ts';
-import { admitMember, memberOf, metaOf, NEW_SESSION } from './membership.ts';
+import { admitMember, keepersAmong, memberOf, metaOf, NEW_SESSION } from './membership.ts';
 import { Overlay } from './overlay.ts';
 import {
   type AppliedRecord,
@@ -106,6 +106,13 @@ export class Document {
   skip(slot: Slot): Applied {
     return new Applying(this.#ports, slot).finish();
   }
+
+  /** The next slot's value is the configuration with which these go on by a forced recovery. */
+  recovered(slot: Slot, survivors: readonly PeerId[]): Applied {
+    const applying = new Applying(this.#ports, slot);
+    applying.recovered(survivors);
+    return applying.finish();
+  }
 }
 
 /** The state that a group begins with: slot 0, its founder the only member and keeper. */
@@ -173,6 +180,12 @@ class Applying {
     this.#clock = this.#state.get(clockPlace) ?? [];
     for (const run of batch.runs) this.#run(run, batch.placedMs);
     this.#state.put(clockPlace, notePlaced(this.#clock, this.#slot, batch.placedMs));
+  }
+
+  recovered(survivors: readonly PeerId[]): void {
+    for (const peer of keepersAmong(this.#state, survivors)) {
+      this.changes.push({ type: 'member', what: 'changed', peer });
+    }
   }
 
   finish(): Applied {

@@ -186,6 +186,18 @@ export function changeRights(judging: Judging, body: RightsBody): Took | Refused
   return NO_ENTRY;
 }
 
+/** Forced recovery (R12): where none of those who go on is a keeper, all of them become keepers. Else nobody could ever be let in again. */
+export function keepersAmong(state: Overlay, survivors: readonly PeerId[]): readonly PeerId[] {
+  const members = survivors.flatMap((peer) => {
+    const member = memberOf(state, peer);
+    return member === undefined ? [] : [{ peer, member }];
+  });
+  if (members.some(({ member }) => member.rights === 'keeper')) return [];
+  for (const { peer, member } of members) state.put(memberPlace(peer), { ...member, rights: 'keeper' });
+  addKeepers(state, members.length);
+  return members.map(({ peer }) => peer);
+}
+
 export function pinRole(judging: Judging, body: PinRoleBody): Took | Refused {
   const member = memberOf(judging.state, body.peer);
   if (!member) return refuse('NO_SUCH_MEMBER', body.peer);

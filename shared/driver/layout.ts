@@ -19,6 +19,7 @@ import { numberKey, RECORD_VERSION, unseal } from './records.ts';
  *   m/missing     the slots of the prefix whose values are not here
  *   m/area        where the applied state stands: `s/…` or `z/…`
  *   m/staging     a snapshot that is being fetched into the other of the two
+ *   m/renounced, m/recovered/…, m/recovering/…   forced recovery (`shared/replica/recovery-store.ts`)
  *
  * Beside them stand the journal's `t/…`, the state machine's `s/…` (or `z/…`), and the outbox' `o/…` and `x/…`.
  */

@@ -301,7 +301,19 @@ export interface GroupStatus {
     readonly reachable: number;
   };
   readonly voting: VotingStatus;
+  /** Left out where the log never went on by a forced recovery, and no older log lies here. */
+  readonly recovered?: RecoveredStatus;
   readonly members: readonly MemberStatus[];
+}
+
+/** What is left of the last forced recovery. */
+export interface RecoveredStatus {
+  /** Positions that were agreed after this slot may differ on machines that were given up; null where only an older log lies here. */
+  readonly slot: number | null;
+  /** Nothing that was agreed was lost by it. */
+  readonly lossless: boolean | null;
+  /** Folders with older logs that others went on without; `log.jsonl` in them is readable. */
+  readonly aside: readonly string[];
 }
 
 export interface PeerStatus {

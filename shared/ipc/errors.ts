@@ -12,6 +12,8 @@ export const waitingCodes = [
   'ALONE',
   /** This machine is fetching what it missed. */
   'CATCHING_UP',
+  /** A forced recovery is under way: not all survivors have consented, or this machine is fetching what they go on with. */
+  'RECOVERING',
   /** Let in by a keeper; the group has yet to agree to it. */
   'WAITING_FOR_ADMISSION',
   /** The group wrote something that this version does not know. */
@@ -215,6 +217,10 @@ const failureExits = {
   QUORUM_UNSAFE: EXIT.failed,
   /** That machine can't lead as it is. */
   CANNOT_LEAD: EXIT.failed,
+  /** A forced recovery gives machines up for ever: it needs `--force`. */
+  FORCE_NEEDED: EXIT.failed,
+  /** The machines that were named can't go on by themselves. */
+  CANNOT_RECOVER: EXIT.failed,
   INVITATION_NOT_FOUND: EXIT.failed,
   INVITATION_AMBIGUOUS: EXIT.failed,
   /** An entry needs at least one character. */

@@ -301,6 +301,9 @@ const status: Schema<PeerStatus> = v.object({
       whyCode: v.nullable(whyCode),
       quorum: v.object({ phase1: count, phase2: count, voters: count, reachable: count }),
       voting,
+      recovered: v.exactOptional(
+        v.object({ slot: v.nullable(count), lossless: v.nullable(v.boolean()), aside: v.array(v.string()) }),
+      ),
       members: v.array(member),
     }),
   ),

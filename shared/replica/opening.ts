@@ -7,6 +7,7 @@ import {
   type Incarnation,
   incarnationBytes,
   incarnationFromBytes,
+  type Slot,
   slot,
 } from '../base/ids.ts';
 import type { KvOp, KvReader } from '../base/kv.ts';
@@ -45,6 +46,8 @@ import { type KvRange, type KvRow, StoreError } from '../driver/store.ts';
 import { type Area, areaRange } from './area.ts';
 import { RUNS_KEY, SEEN_RANGE } from './identity.ts';
 import { decodeReborn, GROUP_KEY, groupRecord, REBORN_KEY, type Reborn, rebirthTurn, rebornOf } from './rebirth.ts';
+import { rescuedRange } from './recovery-rescue.ts';
+import { NO_RECOVERY, proofsRange, type RecoveryRecords, readRecovery } from './recovery-store.ts';
 import { isWholeDespite, type Remedy, remedyFor } from './remedy.ts';
 import { isDamage, salvage } from './salvage.ts';
 import { decodeStaging, type Staging } from './snapshot-fetch.ts';
@@ -91,6 +94,10 @@ export interface OpenedStore {
   readonly missing: Missing;
   /** A snapshot that was being fetched. */
   readonly staging: Staging | null;
+  /** Epochs that were renounced, followed or begun by forced recovery. */
+  readonly recovery: RecoveryRecords;
+  /** Others' runs that are to be offered again. */
+  readonly rescued: readonly KvRow[];
   readonly outbox: readonly KvRow[];
   readonly refused: readonly KvRow[];
   /** What was seen of other members' stores. */
@@ -165,11 +172,14 @@ export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask,
   const codes = (): string[] => found.map(({ code }) => code);
   let restored: Restored | null = null;
   let held = ALL_HELD;
+  let recovery = NO_RECOVERY;
+  const proofs = yield* scanAll(proofsRange);
   if (found.length === 0 || isWholeDespite(codes())) {
     try {
       held = readHeld(opening(kv));
       restored = yield* restoreAll(kv, origin.genesisDigest);
       holdTogether(kv, restored, verdict.mark);
+      recovery = readRecovery(opening(kv), proofs, restored.prefix);
     } catch (error) {
       if (!isDamage(error)) throw error;
       restored = null;
@@ -187,6 +197,7 @@ export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask,
   if (restored === null) {
     held = ALL_HELD;
     restored = salvage(kv, origin);
+    recovery = recoveryOfDamaged(kv, proofs, restored.prefix);
   }
   let incarnation = former;
   let reborn = before;
@@ -223,6 +234,8 @@ export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask,
     isNewborn: isReborn,
     restored,
     ...held,
+    recovery,
+    rescued: opened(yield* scanAll(rescuedRange)),
     outbox: opened(yield* scanAll(prefixRange('o/'))),
     refused: opened(yield* scanAll(prefixRange('x/'))),
     seen: opened(yield* scanAll(SEEN_RANGE)),
@@ -356,6 +369,16 @@ function holdTogether(kv: KvReader, { promised, prefix, digest, accepted }: Rest
   const record = kv.get(digestKey(prefix));
   if (record === undefined || !equal(decodeDigest(openRecord(digestKey(prefix), record)), digest)) {
     throw new FormatError(`the digest of slot ${prefix} is gone or another one`);
+  }
+}
+
+/** A damaged store doesn't vote in any epoch; but it still knows which one it is in, if that can be read. */
+function recoveryOfDamaged(kv: KvReader, proofs: readonly KvRow[], prefix: Slot): RecoveryRecords {
+  try {
+    return readRecovery(opening(kv), proofs, prefix);
+  } catch (error) {
+    if (isDamage(error)) return NO_RECOVERY;
+    throw error;
   }
 }
 

@@ -44,6 +44,7 @@ import {
   encodeSessionMessage,
   type Greeting,
   type Hello,
+  isRecoveryMessage,
   type SessionMessage,
 } from '../wire/session-messages.ts';
 import { decodeSnapshotMessage, encodeSnapshotMessage, type SnapshotMessage } from '../wire/snapshot-messages.ts';
@@ -55,6 +56,9 @@ import { KEEPING_LIMITS, Keeping, type KeepingLimits } from './keeping.ts';
 import { Offers } from './offers.ts';
 import { genesisDigest, keptVerdict, type OpenedStore } from './opening.ts';
 import { POLICY_TIMES, type PolicyTimes } from './policy.ts';
+import { type Candidate, RecoveryExchange, type RecoveryStanding } from './recovery-exchange.ts';
+import { Rescue } from './recovery-rescue.ts';
+import { type Proof, votesIn } from './recovery-store.ts';
 import { States } from './states.ts';
 import { Steering, type Voting } from './steering.ts';
 
@@ -219,6 +223,8 @@ export class Replica implements Application {
   readonly #states = new States();
   readonly #state: StateArea;
   readonly #keeping: Keeping;
+  readonly #recovery: RecoveryExchange;
+  readonly #rescue: Rescue;
   /** Values are applied as they are chosen: not at a witness, and not where some are not here. Once false, until the store is opened anew. */
   #applies: boolean;
   readonly #barriers: Barriers;
@@ -281,7 +287,7 @@ export class Replica implements Application {
       alpha: store.genesis.alpha,
       genesis: store.firstConfiguration,
       restored: store.restored,
-      votes: this.isSound,
+      votes: this.isSound && votesIn(store.recovery),
       random: ports.random,
     });
     this.#steering = new Steering({
@@ -325,6 +331,23 @@ export class Replica implements Application {
       onProblem: (code, message) => this.#problem(code, message),
       onDamage: (key, error) => this.onDamage(key, error),
     });
+    this.#recovery = new RecoveryExchange({
+      self: init.self,
+      group: store.group,
+      start: { alpha: store.genesis.alpha, first: store.firstConfiguration },
+      records: store.recovery,
+      core: this.#core,
+      verifier: ports.verifier,
+      kv: overlay,
+      say: (to, message) => {
+        this.say(to, message);
+        this.#events.onNews?.();
+      },
+      write: (ops) => overlay.defer(ops),
+      isMember: (peer) => this.reader.member(peer)?.expelledSlot === null || this.#members.includes(peer),
+      onProblem: (code, message) => this.#problem(code, message),
+    });
+    this.#rescue = new Rescue(store.rescued);
     this.#applies = this.#keeping.isReplayable && !this.isWitness;
     if (!this.#applies) this.#driver.enqueue({ type: 'may-lead', may: false });
     this.#appliedDigest = this.#digestAtStart(overlay);
@@ -391,6 +414,33 @@ export class Replica implements Application {
     return this.#keeping.fetching;
   }
 
+  /** How far a forced recovery is; null where none is under way. */
+  get recovery(): RecoveryStanding | null {
+    return this.#recovery.standing;
+  }
+
+  /** Set where this store is to be set aside: the others went on with another log than the one that is here. */
+  get outcast(): Candidate | null {
+    return this.hasWork() ? null : this.#recovery.outcast;
+  }
+
+  /** After which slot the last forced recovery went on, and whether anything may be lost by it; null where there was none. */
+  get lastRecovery(): { readonly slot: Slot; readonly lossless: boolean } | null {
+    return this.#recovery.last;
+  }
+
+  /** A store that was made to follow others from the start, and has not written anything yet. */
+  get isSuccessor(): boolean {
+    return (
+      this.isSound && this.#recovery.standing?.step === 'following' && this.prefix === 0 && this.outbox.lastSeq === 0
+    );
+  }
+
+  /** Where the log went on by forced recovery. */
+  get recovered(): readonly Proof[] {
+    return this.#recovery.proofs;
+  }
+
   /** It votes, applies nothing, and never leads. */
   get isWitness(): boolean {
     return this.#core.configuration.voters.some((v) => v.peer === this.self && v.witness);
@@ -402,19 +452,20 @@ export class Replica implements Application {
   }
 
   /**
-   * Between two turns: the store is to be opened anew, since a snapshot is there to be installed, or since what could not be applied can be now. Nothing that was
-   * not saved is lost by it.
+   * Between two turns: the store is to be opened anew, since a snapshot is there to be installed, since what could not be applied can be now, or since another epoch
+   * begins. Nothing that was not saved is lost by it.
    */
   get wantsReopening(): boolean {
     if (this.hasWork()) return false;
+    if (this.#recovery.ready() !== null) return true;
     if (this.#keeping.install() !== null) return true;
     return !this.#applies && this.#paused === null && !this.isWitness && this.#keeping.isReplayable;
   }
 
   /** The last batch before the store is opened anew, null where there is nothing to write. Nothing may be asked of this replica afterwards. */
   lastWrite(): TurnWrite | null {
-    const install = this.#keeping.install();
-    const write = this.#driver.last(install?.ops ?? [], install?.prefix ?? this.#core.prefix);
+    const last = this.#recovery.ready() ?? this.#keeping.install();
+    const write = this.#driver.last(last?.ops ?? [], last?.prefix ?? this.#core.prefix);
     return write.ops.length > 0 ? write : null;
   }
 
@@ -469,6 +520,11 @@ export class Replica implements Application {
   meet(peers: readonly PeerId[], at: Slot): void {
     this.#met = { peers, at };
     this.#updateMembers();
+  }
+
+  /** As they were told to `meet`, for the next replica of this store. */
+  get met(): { readonly peers: readonly PeerId[]; readonly at: Slot } {
+    return this.#met;
   }
 
   // --- writing
@@ -561,6 +617,8 @@ export class Replica implements Application {
     this.#updateNote();
     this.#letGo();
     this.#keeping.tick();
+    this.#recovery.tick();
+    this.#offerRescued();
     this.#steer();
   }
 
@@ -591,9 +649,10 @@ export class Replica implements Application {
     try {
       if (envelope.group !== this.group)
         return this.#problem('OTHER_GROUP', `a frame of ${envelope.group} from ${from}`);
-      if (!equal(envelope.epoch, this.#epoch))
-        return this.#problem('OTHER_EPOCH', `a frame of another epoch from ${from}`);
       const m = decodeBody(envelope);
+      if (m.layer === 'session' && isRecoveryMessage(m.message)) return this.#recovery.onMessage(from, m.message);
+      if (!equal(envelope.epoch, this.#epoch)) return this.#recovery.onOtherEpoch(from, envelope.epoch);
+      if (this.#recovery.isDeaf) return;
       return this.#presence === null
         ? this.receive(from, envelope.incarnation, m)
         : this.#receiveSeen(from, envelope, m);
@@ -659,6 +718,7 @@ export class Replica implements Application {
     if (m.type === 'hello') return this.#events.onHello?.(from, m);
     if (m.type === 'lead') return this.#onLeadAsked(from, m.to);
     if (m.type === 'greeting') return;
+    if (isRecoveryMessage(m)) return this.#recovery.onMessage(from, m);
     const runs = m.runs.map(decodeRun).filter((run) => run.group === this.group);
     return this.#verdicts.ensure(runs, () => {
       if (this.#leader !== this.self) return;
@@ -685,7 +745,7 @@ export class Replica implements Application {
   #hasNews = false;
 
   get #epoch(): Uint8Array {
-    return this.#core.configuration.epoch;
+    return this.#recovery.epoch;
   }
 
   // --- turns
@@ -861,8 +921,7 @@ export class Replica implements Application {
     // A witness applies nothing from the slot on that makes it one.
     if (this.#applies && this.isWitness) this.#applies = false;
     if (this.#paused !== null || !this.#applies) return;
-    const applied: Applied | UpdateNeeded =
-      value.kind === 'commands' ? this.#document.apply(at, value.payload) : this.#document.skip(at);
+    const applied = this.#applyValue(at, value);
     if (applied.type === 'update-needed') {
       this.#paused = applied;
       this.#driver.enqueue({ type: 'may-lead', may: false });
@@ -897,6 +956,16 @@ export class Replica implements Application {
 
   #incarnationInLog(): Incarnation | null {
     return this.reader.exists() ? (this.reader.member(this.self)?.incarnation ?? null) : null;
+  }
+
+  #applyValue(at: Slot, value: Value): Applied | UpdateNeeded {
+    if (value.kind === 'commands') return this.#document.apply(at, value.payload);
+    const recovered = value.kind === 'configuration' ? this.#core.recoveredIn(at) : null;
+    if (recovered === null) return this.#document.skip(at);
+    return this.#document.recovered(
+      at,
+      recovered.voters.map((v) => v.peer),
+    );
   }
 
   turnApplied(): void {
@@ -985,6 +1054,15 @@ export class Replica implements Application {
     const next = this.#offers.next(this.#savedSeq);
     if (next === null) return;
     this.say(next.to, { type: 'offer', runs: next.runs.map((run) => run.bytes) });
+  }
+
+  /** What a log held that others went on without, and that this one may not have yet. */
+  #offerRescued(): void {
+    if (this.#leader === null || this.#rescue.isEmpty || !this.canApply) return;
+    const runs = this.#rescue.tick(this.reader, (ops) => this.#ownOps.push(...ops));
+    if (runs.length === 0) return;
+    if (this.#leader !== this.self) this.say(this.#leader, { type: 'offer', runs: runs.map((run) => run.bytes) });
+    else for (const run of runs) if (this.#verdicts.of(run)) this.#pool.offer(run);
   }
 
   #updateMembers(): void {

@@ -12,4 +12,4 @@ export {
 } from './outbox.ts';
 export type { PendingView } from './pending.ts';
 export { type JudgedSeq, type Offered, POOL_BYTES_MAX, Pool, TAKE_BYTES } from './pool.ts';
-export { type Base, OUTBOX_PREFIX, REFUSED_PREFIX, type RefusedItem, type Row } from './rows.ts';
+export { type Base, OUTBOX_PREFIX, outboxRowOf, REFUSED_PREFIX, type RefusedItem, type Row } from './rows.ts';

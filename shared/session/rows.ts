@@ -95,6 +95,11 @@ export function encodeRunRow(row: RunRow): Uint8Array {
   return encodeCbor([VERSION, row.run.bytes, extras]);
 }
 
+/** A run that the log held and holds no more, as the outbox keeps it: nothing is known of it but what it says itself. */
+export function outboxRowOf(run: Run): Row {
+  return [runKey(run.incarnation, run.firstSeq), encodeRunRow({ run, extras: [] })];
+}
+
 /** @throws FormatError */
 export function decodeRunRow(bytes: Uint8Array): RunRow {
   const [, run, extras] = fieldsOf(bytes, 3);

@@ -226,11 +226,15 @@ export class NodeStore {
       const ask = step.value;
       if (ask.type === 'scan') answer = this.#memory.scanSync(ask.range);
       else if (ask.type === 'marks') answer = this.#memory.markReadSync();
-      else answer = this.#put(ask.prepared);
+      else {
+        this.write(ask.prepared);
+        answer = undefined;
+      }
     }
   }
 
-  #put({ ops, mark }: Prepared): undefined {
+  /** Batch, then mark. */
+  write({ ops, mark }: Prepared): void {
     if (ops.length > 0) this.writeBatch(ops);
     this.writeMark(mark);
   }

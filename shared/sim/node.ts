@@ -8,6 +8,7 @@ import type { JournalCore } from '../driver/journal.ts';
 import type { UnderWay } from '../driver/memory-store.ts';
 import { StoreError } from '../driver/store.ts';
 import type { OpenedStore } from '../replica/opening.ts';
+import { consentTo } from '../replica/recovery-offline.ts';
 import { type Outgoing, Replica, type ReplicaEvents, type ReplicaSettings } from '../replica/replica.ts';
 import { check } from './check.ts';
 import { DiskView, type Landed } from './disk-view.ts';
@@ -306,6 +307,19 @@ export class SimNode {
   retire(): void {
     this.crash(true);
     this.#store = null;
+  }
+
+  /** Somebody consents to go on with these alone (R12), while the machine is down. `stepsDone`: cut off after so many writes. */
+  recover(survivors: readonly PeerId[], stepsDone = Number.POSITIVE_INFINITY): void {
+    const store = this.#store as NodeStore;
+    const { opened } = store.open(null, () => incarnationFromBytes(this.#random.bytes(16)));
+    const nonce = this.#random.bytes(16);
+    const { consent, settle } = consentTo(opened, { self: this.peer, signer: this.signer, survivors, nonce });
+    for (const turn of [consent, settle].filter((each) => each !== null).slice(0, stepsDone)) {
+      store.write(opened.journal.prepare(turn));
+      opened.journal.committed();
+    }
+    this.#around.landed(this, store.look());
   }
 
   /** The machine comes back with an empty disk, as a new incarnation. */

@@ -16,6 +16,8 @@ import {
   keyFromPeer,
   type PeerId,
   peerFromKey,
+  type Slot,
+  slot,
 } from '../base/ids.ts';
 
 /** An author's signed runs on their way to the leader: all that are not committed yet, in order, from the first on. */
@@ -71,13 +73,46 @@ export interface Seen {
   readonly twice: boolean;
 }
 
-export type SessionMessage = Offer | Hello | Lead | Greeting;
+/**
+ * Forced recovery (R12): who renounced an epoch, each with a signature, as far as the sender knows. Once they are complete they prove the epoch that follows.
+ * This message and the next two are taken whatever epoch stands on their frame.
+ */
+export interface Recovery {
+  readonly type: 'recovery';
+  /** Encoded renunciations of one epoch. */
+  readonly renunciations: readonly Uint8Array[];
+}
+
+/** "Send me the value with this hash, which you hold in this slot": what a recovered log needs and the sender never accepted. */
+export interface RecoveryAsk {
+  readonly type: 'recovery-ask';
+  readonly slot: Slot;
+  readonly hash: Uint8Array;
+}
+
+export interface RecoveryValue {
+  readonly type: 'recovery-value';
+  readonly slot: Slot;
+  readonly value: Uint8Array;
+}
+
+export type RecoveryMessage = Recovery | RecoveryAsk | RecoveryValue;
+
+export type SessionMessage = Offer | Hello | Lead | Greeting | RecoveryMessage;
+
+export const isRecoveryMessage = (m: SessionMessage): m is RecoveryMessage =>
+  m.type === 'recovery' || m.type === 'recovery-ask' || m.type === 'recovery-value';
 
 const OFFER = 1;
 const HELLO = 2;
 const LEAD = 3;
 const GREETING = 4;
 const SEEN_MAX = 16;
+const RECOVERY = 8;
+const RECOVERY_ASK = 9;
+const RECOVERY_VALUE = 10;
+/** More survivors than a group has machines in practice. */
+export const SURVIVORS_MAX = 64;
 const RUNS_MAX = 4096;
 const ADDRESSES_MAX = 16;
 export const KNOWN_MAX = 64;
@@ -93,6 +128,12 @@ export function encodeSessionMessage(m: SessionMessage): Uint8Array {
       return encodeCbor([LEAD, keyFromPeer(m.to)]);
     case 'greeting':
       return encodeCbor([GREETING, m.asks, encodeSeen(m.seen)]);
+    case 'recovery':
+      return encodeCbor([RECOVERY, m.renunciations]);
+    case 'recovery-ask':
+      return encodeCbor([RECOVERY_ASK, m.slot, m.hash]);
+    case 'recovery-value':
+      return encodeCbor([RECOVERY_VALUE, m.slot, m.value]);
   }
 }
 
@@ -144,6 +185,15 @@ export function decodeSessionMessage(bytes: Uint8Array): SessionMessage {
   }
   if (type === LEAD && f.length === 1) return { type: 'lead', to: peerFromKey(asBytes(f[0], 32)) };
   if (type === GREETING && f.length === 2) return { type: 'greeting', asks: asBoolean(f[0]), seen: decodeSeen(f[1]) };
+  if (type === RECOVERY && f.length === 1) {
+    return { type: 'recovery', renunciations: list(f[0], SURVIVORS_MAX).map((each) => asBytes(each)) };
+  }
+  if (type === RECOVERY_ASK && f.length === 2) {
+    return { type: 'recovery-ask', slot: slot(asInteger(f[0], 1)), hash: asBytes(f[1], 32) };
+  }
+  if (type === RECOVERY_VALUE && f.length === 2) {
+    return { type: 'recovery-value', slot: slot(asInteger(f[0], 1)), value: asBytes(f[1]) };
+  }
   throw new FormatError('an unknown session message');
 }
 

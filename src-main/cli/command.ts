@@ -1,6 +1,7 @@
 import type { PeerService } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { dataDirectory } from '../peer/data-directory.ts';
+import { failureOf } from './failure.ts';
 import type { Io } from './io.ts';
 import { type Arguments, DURATION_MAX_MS } from './usage.ts';
 
@@ -86,6 +87,17 @@ async function limited<T>(
     clearTimeout(timer);
     outer.removeEventListener('abort', onAbort);
   }
+}
+
+/** For commands that open the stores themselves. The locks of the stores would tell as well, one by one and in other words. @throws PeerError PEER_RUNNING */
+export async function assertNoPeer({ io }: Invocation, dir: string, verb: string): Promise<void> {
+  try {
+    (await io.connect(dir, io.signal)).close();
+  } catch (error) {
+    if (failureOf(error).code === 'NO_PEER') return;
+    throw error;
+  }
+  throw new PeerError('PEER_RUNNING', `A peer is running for ${dir}. Stop it first, then ${verb}.`);
 }
 
 /** One object a line, the form of all `--json` output. */

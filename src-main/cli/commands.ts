@@ -328,4 +328,16 @@ export const commands: Readonly<Record<string, Command>> = {
     positionals: [0, 1],
     load: async () => (await import('./commands/verify.ts')).verify,
   },
+  recover: {
+    usage: '--keep PEER… [--dry-run] [--force]',
+    summary: 'Goes on without machines that are gone for good. The peer is stopped; each survivor consents.',
+    details: [
+      '--keep PEER              a machine that goes on, this one too; once for each',
+      '--dry-run                only says who is given up and what may be lost',
+      '--force                  does it: this machine takes no part in the old quorum any more',
+    ],
+    options: { group: string, keep: { type: 'string', multiple: true }, 'dry-run': boolean, force: boolean },
+    positionals: [0, 0],
+    load: async () => (await import('./commands/recover.ts')).recover,
+  },
 };

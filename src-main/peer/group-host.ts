@@ -16,7 +16,7 @@ import {
 } from '../../shared/base/ids.ts';
 import { MissingRecordError } from '../../shared/base/kv.ts';
 import { TICK_MS } from '../../shared/consensus/constants.ts';
-import type { Change, Refused } from '../../shared/document/index.ts';
+import { type Change, LEVEL, type Refused } from '../../shared/document/index.ts';
 import type { TurnWrite } from '../../shared/driver/driver.ts';
 import { JournalCore } from '../../shared/driver/journal.ts';
 import { damagedVerdict, type Prepared, type Problem } from '../../shared/driver/journal-format.ts';
@@ -32,6 +32,7 @@ import {
   type OpeningInit,
   openStore,
 } from '../../shared/replica/opening.ts';
+import type { Candidate } from '../../shared/replica/recovery-exchange.ts';
 import { identityCodes } from '../../shared/replica/remedy.ts';
 import { type Outgoing, Replica, type ReplicaEvents } from '../../shared/replica/replica.ts';
 import type { Pending } from '../../shared/session/index.ts';
@@ -47,6 +48,7 @@ import { endRepair, isRepairOpen, startRepair } from '../storage/repair-marker.t
 import { damagedTables } from '../storage/tables.ts';
 import { storeFailure } from './failures.ts';
 import type { GroupMeter } from './meter.ts';
+import { makeSuccessor, setAside, swap } from './recovery-aside.ts';
 
 export type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, detail?: object) => void;
 
@@ -106,6 +108,7 @@ export class GroupHost {
   readonly #watchers = new Set<(changes: readonly Change[]) => void>();
   #drained: (() => void)[] = [];
   #whenOpen: (() => void)[] = [];
+  #asides: readonly string[] = [];
   #ticks = 0;
   /** Of them, since a turn ended last: counted, so that a machine that slept counts as one that did not. */
   #ticksSinceTurn = 0;
@@ -150,6 +153,7 @@ export class GroupHost {
       return this.#openStore({ code: 'DATABASE_BROKEN', message: error.message, isBroken: true });
     });
     this.#port = port;
+    this.#asides = await setAside(this.#init.dir);
     this.#begin(store);
   }
 
@@ -199,6 +203,7 @@ export class GroupHost {
         onNews: () => this.wake(),
       },
     });
+    openSession(this.#replica);
     this.#init.meter?.opened(this.#replica);
     if (this.#met !== null) this.#replica.meet(this.#met.peers, this.#met.at);
     const network = this.#init.network();
@@ -284,6 +289,10 @@ export class GroupHost {
   }
   get trouble(): Trouble | null {
     return this.#trouble;
+  }
+  /** Folders with older logs of this group that others went on without (R12). */
+  get asides(): readonly string[] {
+    return this.#asides;
   }
   get turn(): number {
     return this.#journal.lastTurn;
@@ -388,6 +397,11 @@ export class GroupHost {
         for (const work of this.#betweenTurns.splice(0)) await work();
         continue;
       }
+      const { outcast } = this.#replica;
+      if (outcast !== null) {
+        await this.#beginAnew(outcast);
+        continue;
+      }
       if (this.#replica.wantsReopening) {
         await this.#renew();
         continue;
@@ -413,16 +427,46 @@ export class GroupHost {
       if (turn !== null) await this.#write(turn, () => undefined);
       this.#isOpen = false;
       this.#replica.end();
+      const { recovered } = this.#replica;
       this.#begin(await this.#read(this.#port));
-      this.#init.log('info', turn === null ? 'applying goes on' : 'a snapshot was installed', {
-        applied: this.#replica.applied,
-      });
+      const isRecovered = this.#replica.recovered.length > recovered.length;
+      const installed = isRecovered ? 'the log goes on after a forced recovery' : 'a snapshot was installed';
+      this.#init.log('info', turn === null ? 'applying goes on' : installed, { applied: this.#replica.applied });
       // What they wrote may be there or not: they look.
       this.#tellWaiters(new StoreError('CLOSED', 'the store was opened anew'));
       this.#tellOpen();
       for (const watcher of this.#watchers) watcher([]);
     } catch (error) {
       await this.#recover(error);
+    }
+  }
+
+  /** The others went on by a forced recovery, with another log than this one: it is kept aside, and this machine begins anew with theirs. */
+  async #beginAnew(candidate: Candidate): Promise<void> {
+    const { dir, log } = this.#init;
+    const before = this.#replica;
+    try {
+      const turn = before.lastWrite();
+      if (turn !== null) await this.#write(turn, () => undefined);
+      this.#isOpen = false;
+      await makeSuccessor(dir, this.#port, before, candidate, incarnationFromBytes(new Uint8Array(randomBytes(16))));
+      before.end();
+      await this.#port.close();
+      const aside = await swap(dir, candidate);
+      log(
+        'warn',
+        'others went on by a forced recovery, with another log; the old one is kept, and what only it has is offered again',
+        {
+          aside,
+        },
+      );
+      await this.#open();
+      this.#replica.meet(before.peers, candidate.slot);
+      this.#tellWaiters(new StoreError('CLOSED', 'the store was set aside'));
+      this.#tellOpen();
+      for (const watcher of this.#watchers) watcher([]);
+    } catch (error) {
+      this.#fail(error);
     }
   }
 
@@ -609,6 +653,14 @@ export class GroupHost {
   }
 }
 
+/** A store that was made anew begins by asking for its session: its own earlier commands wait for that. A newcomer's has one, and asking again changes nothing. */
+function openSession(replica: Replica): void {
+  const { outbox, applied } = replica;
+  if (!replica.isSuccessor) return;
+  const written = { writer: '', timeMs: Date.now(), offsetMinutes: 0, saw: applied, level: LEVEL };
+  outbox.openSession(written);
+}
+
 /** What the last run left, as far as the database itself does not show it. */
 async function damageBefore(dir: string): Promise<Damage | null> {
   // What was repaired looks whole, and is not: the verdict is still to be written.
@@ -645,7 +697,8 @@ async function keepGroupRecord(port: StorePort, dir: string): Promise<boolean> {
   return true;
 }
 
-async function write(port: StorePort, { ops, mark }: Prepared): Promise<void> {
+/** Batch and mark, both on the disk. */
+export async function write(port: StorePort, { ops, mark }: Prepared): Promise<void> {
   if (ops.length > 0) await port.kv.write(ops, { sync: true });
   await port.mark.write(mark.place, mark.bytes);
 }
@@ -654,7 +707,7 @@ async function write(port: StorePort, { ops, mark }: Prepared): Promise<void> {
 export const inspectStore = (port: StorePort): Promise<OpenedStore> => readStore(port, {}, async () => undefined);
 
 /** Answers what the opening asks from a real disk. */
-async function readStore(
+export async function readStore(
   port: StorePort,
   init: OpeningInit,
   put: (port: StorePort, prepared: Prepared) => Promise<void> = write,

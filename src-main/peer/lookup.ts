@@ -58,8 +58,9 @@ export async function entryNamed(host: GroupHost, name: string): Promise<EntryId
 }
 
 /** The member that is meant: an id, a prefix of it with or without `12D3KooW`, or its name where that is unique. */
-export function memberNamed(host: GroupHost, name: string): Member {
-  const members = host.replica.reader.members();
+export const memberNamed = (host: GroupHost, name: string): Member => onlyMember(host.replica.reader.members(), name);
+
+export function onlyMember(members: readonly Member[], name: string): Member {
   const byName = members.filter((m) => m.name === name);
   const found = byName.length > 0 ? byName : members.filter((m) => isPrefix(name, m.peer));
   return onlyOne(found, 'MEMBER', `member ${name}`, (m) => `${m.name} (${m.peer})`);

@@ -44,6 +44,7 @@ import { GroupHost, type Log } from './group-host.ts';
 import { join, ticketOf } from './joining.ts';
 import type { Meter } from './meter.ts';
 import { checkPlace, placeOf } from './place.ts';
+import { finishSwaps } from './recovery-aside.ts';
 import { isToken, newToken } from './secret.ts';
 import { createService } from './service.ts';
 import { peerStatus, roleOf } from './status.ts';
@@ -235,6 +236,7 @@ class RunningPeer implements Peer {
       addressesOf: (peer) => (peer === this.peer ? this.#ownAddresses() : this.#local.addresses(peer)),
       log: this.#log,
     });
+    await finishSwaps(place.groups);
     for (const group of await listGroups(place)) await this.#openKnownGroup(group);
     // With nothing else to serve, somebody has to update; with other groups, those are served meanwhile.
     const broken = [...this.#broken.values()];

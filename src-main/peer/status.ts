@@ -8,6 +8,7 @@ import type { Network } from '../network/network.ts';
 import { openedAgain, storeFailure } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
 import { canVote } from './presence.ts';
+import { recoveredStatus } from './recovery-why.ts';
 import { votingStatus } from './voting.ts';
 import { whyNot } from './why.ts';
 
@@ -68,6 +69,7 @@ export function groupStatus(host: GroupHost, network: Network): GroupStatus {
       reachable: voters.filter((v) => canVote(host, network, v)).length,
     },
     voting: votingStatus(host, network),
+    ...recoveredStatus(host),
     members: members(host, network),
   };
 }

@@ -4,6 +4,7 @@ import type { WhyCode } from '../../shared/ipc/errors.ts';
 import type { Network } from '../network/network.ts';
 import type { GroupHost } from './group-host.ts';
 import { canVote, isGone } from './presence.ts';
+import { recoveryWhy } from './recovery-why.ts';
 
 export interface Why {
   readonly code: WhyCode;
@@ -36,6 +37,7 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
       text: `A newer version wrote something that this one doesn't know (${replica.paused.why}). Update to see it.`,
     };
   }
+  if (replica.recovery !== null) return recoveryWhy(host, network, replica.recovery);
   const view = replica.inspect();
   const here = (voter: Voter): boolean => canVote(host, network, voter);
   // While a change of voters is under way, quorums of the old and of the new ones are needed. Who leads already needs no other quorum to go on leading.

@@ -27,6 +27,7 @@ const reasons: Partial<Record<WhyCode, readonly [words: string, tone: Tone]>> = 
   NO_LEADER: ['choosing who leads', 'waiting'],
   CATCHING_UP: ['fetching the log', 'waiting'],
   WAITING_FOR_ADMISSION: ['waiting to be let in', 'waiting'],
+  RECOVERING: ['recovering without those who are gone', 'waiting'],
   UPDATE_NEEDED: ['update needed', 'waiting'],
   DISK_FULL: ['the disk is full', 'wrong'],
   DISK_FAILED: ['the disk refused to save', 'wrong'],

@@ -8,7 +8,7 @@ import { FakeService } from '../ipc/fake-service.ts';
 import { synod } from './harness.ts';
 
 const verbs =
-  'serve create invite join append edit remove restore import log history barrier status health members promote demote expel lead quorum away leave invites revoke rename profile outbox backup rebuild verify';
+  'serve create invite join append edit remove restore import log history barrier status health members promote demote expel lead quorum away leave invites revoke rename profile outbox backup rebuild verify recover';
 
 describe('help', () => {
   test('lists the verbs that exist and no others', async () => {

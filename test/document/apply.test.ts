@@ -308,6 +308,19 @@ describe('rights', () => {
     expect(log.read.meta().quorum).toBeNull();
   });
 
+  test('a forced recovery without a keeper makes keepers of those who go on, and one with a keeper changes nobody', () => {
+    const log = new Log();
+    const [ben, cy] = [log.join('Ben', 'writer'), log.join('Cy', 'reader')];
+    log.recovered(log.ana, ben);
+    expect([ben, cy].map(({ peer }) => log.read.member(peer)?.rights)).toEqual(['writer', 'reader']);
+    const { changes } = log.recovered(ben, cy, log.author('Stranger', 7));
+    expect(changes.map((change) => change.type === 'member' && change.peer)).toEqual([ben.peer, cy.peer]);
+    expect([ben, cy].map(({ peer }) => log.read.member(peer)?.rights)).toEqual(['keeper', 'keeper']);
+    expect(log.read.meta().keepers).toBe(3);
+    expect(log.read.stateHash()).toEqual(log.recomputed);
+    expect(log.says(cy.run({ kind: 'expel', peer: log.ana.peer }))).toEqual(['took']);
+  });
+
   test('keepers make keepers, and one is always left', () => {
     const log = new Log();
     const ben = log.join('Ben', 'keeper');

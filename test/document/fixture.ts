@@ -209,6 +209,17 @@ export class Log {
     return result;
   }
 
+  /** These go on by a forced recovery. */
+  recovered(...authors: readonly Author[]): Applied {
+    const result = this.#document.recovered(
+      slot(this.#slot + 1),
+      authors.map(({ peer }) => peer),
+    );
+    this.#slot += 1;
+    this.kv.write(result.ops);
+    return result;
+  }
+
   /** Invites and admits somebody, by Ana. */
   admit(author: Author, rights: 'keeper' | 'writer' | 'reader' = 'writer', name = 'Somebody'): Author {
     const key = fakeSigner(`invitation ${this.#slot} ${author.peer}`);

@@ -68,13 +68,13 @@ export class QuietGroup {
   }
 
   #send(from: SimNode, out: Outgoing): void {
-    const { incarnation } = from;
+    const frame = from.frameOf(out);
     for (const peer of out.to) {
       const to = this.nodes.find((n) => n.peer === peer);
       if (!to || this.#cut.has(from) || this.#cut.has(to)) continue;
       this.#scheduler.after(LINK_MS, () => {
         if (this.#cut.has(to)) return;
-        to.deliver((replica) => void replica.receive(from.peer, incarnation, out));
+        to.deliver((replica) => void replica.receiveFrame(from.peer, frame));
       });
     }
   }

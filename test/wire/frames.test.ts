@@ -43,6 +43,16 @@ const message: fc.Arbitrary<SessionMessage> = fc.oneof(
       { maxLength: 16 },
     ),
   }),
+  fc.record({
+    type: fc.constant('recovery'),
+    renunciations: fc.array(fc.uint8Array({ maxLength: 60 }), { maxLength: 8 }),
+  }),
+  fc.record({ type: fc.constant('recovery-ask'), slot: fc.integer({ min: 1 }).map(slot), hash: bytes(32) }),
+  fc.record({
+    type: fc.constant('recovery-value'),
+    slot: fc.integer({ min: 1 }).map(slot),
+    value: fc.uint8Array({ maxLength: 60 }),
+  }),
 ) as fc.Arbitrary<SessionMessage>;
 
 const note: fc.Arbitrary<Note> = fc.record({

@@ -64,6 +64,20 @@ function statusPage({ peer, name, groups, broken = [] }: PeerStatus): string {
   return page(lines);
 }
 
+/** The one exception to places that never change. */
+function recoveredLines({ recovered }: GroupStatus): string[] {
+  if (recovered === undefined) return [];
+  const { slot, lossless, aside } = recovered;
+  return [
+    ...(slot !== null && lossless === false
+      ? [
+          `Went on after slot ${grouped(slot)} by a forced recovery: later positions may be others on machines that were given up.`,
+        ]
+      : []),
+    ...aside.map((path) => `An older log of this machine, which the others went on without, is kept in ${path}`),
+  ];
+}
+
 function groupLines(group: GroupStatus): string[] {
   const { voters, reachable, phase2 } = group.quorum;
   const machines = voters === 1 ? '1 machine decides' : `${voters} machines decide, ${phase2} are enough`;
@@ -77,6 +91,7 @@ function groupLines(group: GroupStatus): string[] {
     `  ${grouped(group.positions)} ${group.positions === 1 ? 'entry' : 'entries'} agreed, ${pending}.`,
     ...(group.canCommit && group.why !== null ? [`  ${printableLine(group.why)}`] : []),
     ...votingLines(group.voting).map((line) => `  ${printableLine(line)}`),
+    ...recoveredLines(group).map((line) => `  ${printableLine(line)}`),
     ...memberTable(group.members, group.leader).map((line) => `  ${line}`),
   ];
 }

@@ -1,9 +1,8 @@
 import { resolve } from 'node:path';
-import { EXIT, PeerError } from '../../../shared/ipc/errors.ts';
+import { EXIT } from '../../../shared/ipc/errors.ts';
 import { checkBackup } from '../../peer/backup.ts';
 import { type Verification, verifyDir } from '../../peer/verify.ts';
-import { directoryOf, type Invocation, jsonLine } from '../command.ts';
-import { failureOf } from '../failure.ts';
+import { assertNoPeer, directoryOf, type Invocation, jsonLine } from '../command.ts';
 import { printableLine } from '../terminal.ts';
 
 /** Checks the stores of a directory on which no peer runs. */
@@ -12,7 +11,7 @@ export async function verify(invocation: Invocation): Promise<number> {
   const [file] = args.positionals;
   if (file !== undefined) return verifyBackup(invocation, resolve(io.cwd, file));
   const dir = directoryOf(invocation);
-  await assertNoPeer(invocation, dir);
+  await assertNoPeer(invocation, dir, 'verify');
   const found = await verifyDir(dir);
   await io.out(json ? jsonLine(found) : page(found));
   return found.ok ? EXIT.done : EXIT.damage;
@@ -31,17 +30,6 @@ async function verifyBackup({ io, json }: Invocation, path: string): Promise<num
   else if (ok) await io.out(`The backup of ${made} is whole.\n`);
   else await io.out(`${problems.map(({ code, message }) => `${code}  ${printableLine(message)}`).join('\n')}\n`);
   return ok ? EXIT.done : EXIT.damage;
-}
-
-/** The locks of the stores would tell as well, one by one and in other words. */
-async function assertNoPeer({ io }: Invocation, dir: string): Promise<void> {
-  try {
-    (await io.connect(dir, io.signal)).close();
-  } catch (error) {
-    if (failureOf(error).code === 'NO_PEER') return;
-    throw error;
-  }
-  throw new PeerError('PEER_RUNNING', `A peer is running for ${dir}. Stop it first, then verify.`);
 }
 
 function page({ ok, problems }: Verification): string {
