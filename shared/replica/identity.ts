@@ -7,27 +7,37 @@ import type { KvRow } from '../driver/store.ts';
 import { decodeSeen, encodeSeen, type Seen } from '../wire/session-messages.ts';
 import type { IdentityCode } from './remedy.ts';
 
-/** `m/seen/<peer>`: what was seen of a member's stores, as it is told: `[[incarnation, nonce, turn, twice] …]`, the last one seen last. */
+/** `m/seen/<peer>`: what was seen of a member's stores, as it is told: `[[incarnation, nonce, turn, twice] …]`, a row for each run, the last one seen last. */
 const SEEN_PREFIX = 'm/seen/';
 export const SEEN_RANGE: { readonly gte: string; readonly lt: string } = prefixRange(SEEN_PREFIX);
-/** Incarnations of one peer that are remembered. */
+/** Incarnations of one peer that are remembered, and runs of each: as many rows as a greeting takes. */
 const STORES_MAX = 4;
+const RUNS_SEEN_MAX = 4;
 /** Runs of one store whose nonces are remembered, so that the return of one that had ended is noticed. */
 const RUNS_MAX = 16;
 /** What is seen is written with a batch that is written anyway, at most so often. 1 s, in ticks. */
 const KEEP_TICKS = 20;
 
+/** One run of a store, and the highest turn that it told. */
+interface SeenRun {
+  readonly nonce: Uint8Array;
+  turn: number;
+}
+
 /** One peer's store, as far as it was seen. */
 interface Sighting {
   readonly incarnation: Incarnation;
-  nonce: Uint8Array;
-  turn: number;
+  /**
+   * The last ones, in the order in which they were first seen. Not the highest turn alone: of two copies the one that comes back may have gone further on its own
+   * than the other one did with the group, and its very first frames say so.
+   */
+  readonly runs: SeenRun[];
   twice: boolean;
   /** Nonces that it greeted with, in their order. */
   readonly greetings: Uint8Array[];
 }
 
-/** What this peer saw of the others' stores: for each the highest turn, and under which run. Others are told of it, and so notice that they were put back. */
+/** What this peer saw of the others' stores: for each its last runs, and the highest turn of each. Others are told of it, and so notice that they were put back. */
 export class Sightings {
   readonly #of = new Map<PeerId, Sighting[]>();
   readonly #changed = new Set<PeerId>();
@@ -37,7 +47,12 @@ export class Sightings {
   /** @param rows opened */
   constructor(rows: readonly KvRow[] = []) {
     for (const [key, value] of rows) {
-      const sightings = decodeSeen(decodeCbor(value)).map((seen): Sighting => ({ ...seen, greetings: [] }));
+      const sightings: Sighting[] = [];
+      for (const { incarnation, nonce, turn, twice } of decodeSeen(decodeCbor(value))) {
+        const known = sightings.find((each) => each.incarnation === incarnation);
+        if (known) known.runs.push({ nonce, turn });
+        else sightings.push({ incarnation, runs: [{ nonce, turn }], twice, greetings: [] });
+      }
       this.#of.set(key.slice(SEEN_PREFIX.length) as PeerId, sightings);
     }
   }
@@ -48,10 +63,14 @@ export class Sightings {
 
   /** Stands on every frame. */
   frame(peer: PeerId, incarnation: Incarnation, nonce: Uint8Array, turn: number): void {
-    const sighting = this.#sighting(peer, incarnation, nonce);
-    if (turn <= sighting.turn) return;
-    sighting.turn = turn;
-    sighting.nonce = nonce;
+    const { runs } = this.#sighting(peer, incarnation);
+    const run = runs.find((each) => equal(each.nonce, nonce));
+    if (turn <= (run?.turn ?? 0)) return;
+    if (run) run.turn = turn;
+    else {
+      runs.push({ nonce, turn });
+      if (runs.length > RUNS_SEEN_MAX) runs.shift();
+    }
     this.#changed.add(peer);
   }
 
@@ -60,7 +79,7 @@ export class Sightings {
    * them live.
    */
   greeting(peer: PeerId, incarnation: Incarnation, nonce: Uint8Array): boolean {
-    const sighting = this.#sighting(peer, incarnation, nonce);
+    const sighting = this.#sighting(peer, incarnation);
     const { greetings } = sighting;
     const at = greetings.findIndex((each) => equal(each, nonce));
     if (at < 0) {
@@ -76,7 +95,9 @@ export class Sightings {
 
   /** The peer's stores, the one that was seen last at the end. */
   of(peer: PeerId): readonly Seen[] {
-    return this.#of.get(peer) ?? [];
+    return (this.#of.get(peer) ?? []).flatMap(({ incarnation, runs, twice }) =>
+      runs.map(({ nonce, turn }): Seen => ({ incarnation, nonce, turn, twice })),
+    );
   }
 
   /** The incarnation that the peer was last seen under; null for one that never was. */
@@ -96,14 +117,14 @@ export class Sightings {
     return ops;
   }
 
-  #sighting(peer: PeerId, incarnation: Incarnation, nonce: Uint8Array): Sighting {
+  #sighting(peer: PeerId, incarnation: Incarnation): Sighting {
     const known = this.#of.get(peer);
     const last = known?.at(-1);
     if (last?.incarnation === incarnation) return last;
     const stores = known ?? [];
     const at = stores.findIndex((each) => each.incarnation === incarnation);
     const sighting: Sighting =
-      at < 0 ? { incarnation, nonce, turn: 0, twice: false, greetings: [] } : (stores.splice(at, 1)[0] as Sighting);
+      at < 0 ? { incarnation, runs: [], twice: false, greetings: [] } : (stores.splice(at, 1)[0] as Sighting);
     stores.push(sighting);
     if (stores.length > STORES_MAX) stores.shift();
     this.#of.set(peer, stores);
@@ -174,16 +195,29 @@ export interface IdentityVerdict {
   readonly message: string;
 }
 
+/** Also what the log itself says, once it names the newer one. */
+export const REPLACED: IdentityVerdict = { code: 'REPLACED', message: 'the group knows a newer store of this machine' };
+
 /** What a store makes of what another member saw of it. @param own.turn its own last durable one */
 export function judgeSeen(
-  own: { readonly incarnation: Incarnation; readonly turn: number; readonly lineage: Lineage },
+  own: {
+    readonly incarnation: Incarnation;
+    readonly turn: number;
+    readonly lineage: Lineage;
+    /** Incarnations that this very store had before. */
+    readonly formers: readonly Incarnation[];
+  },
   told: readonly Seen[],
   by: string,
 ): IdentityVerdict | null {
-  const seen = told.find(({ incarnation }) => incarnation === own.incarnation);
+  const ours = told.filter(({ incarnation }) => incarnation === own.incarnation);
+  if (ours.some(({ twice }) => twice)) return { code: 'COPIED', message: `${by} hears two of it by turns` };
+  const seen = ours.find((run) => !own.lineage.includes(run, own.turn));
   if (seen === undefined) return null;
-  if (seen.twice) return { code: 'COPIED', message: `${by} hears two of it by turns` };
-  if (own.lineage.includes(seen, own.turn)) return null;
+  // Another store went on in its place. Being reborn it would take that one's place again; which one is to stay is for a person to say.
+  const isOther = ({ incarnation }: Seen): boolean =>
+    incarnation !== own.incarnation && !own.formers.includes(incarnation);
+  if (told.some(isOther)) return REPLACED;
   const how = seen.turn > own.turn ? `and here it ends with ${own.turn}` : 'of a run that is not known here';
   return { code: 'ROLLED_BACK', message: `it is an earlier copy of itself: ${by} saw its turn ${seen.turn}, ${how}` };
 }

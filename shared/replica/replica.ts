@@ -50,7 +50,7 @@ import {
 import { decodeSnapshotMessage, encodeSnapshotMessage, type SnapshotMessage } from '../wire/snapshot-messages.ts';
 import { placed, StateArea } from './area.ts';
 import { Barriers } from './barriers.ts';
-import { Gate, type IdentityVerdict, judgeSeen, Lineage, Sightings } from './identity.ts';
+import { Gate, type IdentityVerdict, judgeSeen, Lineage, REPLACED, Sightings } from './identity.ts';
 import { runsIn, Verdicts, type VerifyAll } from './ingress.ts';
 import { KEEPING_LIMITS, Keeping, type KeepingLimits } from './keeping.ts';
 import { Offers } from './offers.ts';
@@ -574,11 +574,13 @@ export class Replica implements Application {
 
   /** Before a stop: what is decided is written, then `isFlushed`. */
   flush(): void {
+    // What was seen of others may be all that there is to write.
+    if (!this.#isStopping && this.#lineage !== null) this.#ownOps.push(...this.#sightings.takeOps(true));
     this.#isStopping = true;
     this.#driver.flush();
   }
   get isFlushed(): boolean {
-    return this.#driver.isFlushed;
+    return this.#driver.isFlushed && this.#ownOps.length === 0;
   }
 
   /** To `to`, or to whoever is best: a machine that stays on, if there is one. Without effect unless this peer leads. */
@@ -684,7 +686,12 @@ export class Replica implements Application {
   #judge(from: PeerId, { seen }: Greeting): void {
     if (this.#presence === null || this.#lineage === null || !this.isSound) return;
     const by = this.reader.member(from)?.name || from.slice(-6);
-    const own = { incarnation: this.incarnation, turn: this.#presence.turn(), lineage: this.#lineage };
+    const own = {
+      incarnation: this.incarnation,
+      turn: this.#presence.turn(),
+      lineage: this.#lineage,
+      formers: this.#store.reborn?.formers ?? [],
+    };
     const verdict = judgeSeen(own, seen, by);
     if (verdict !== null) this.#fallSilent(verdict);
   }
@@ -949,9 +956,8 @@ export class Replica implements Application {
     const before = this.#ownIncarnation;
     this.#ownIncarnation = this.#incarnationInLog();
     if (before !== this.incarnation || this.#ownIncarnation === this.incarnation || !this.isSound) return;
-    const verdict = { code: 'REPLACED', message: 'the group knows a newer store of this machine' } as const;
-    write([keptVerdict(verdict)]);
-    this.#fallSilent(verdict);
+    write([keptVerdict(REPLACED)]);
+    this.#fallSilent(REPLACED);
   }
 
   #incarnationInLog(): Incarnation | null {

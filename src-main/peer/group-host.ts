@@ -635,11 +635,11 @@ export class GroupHost {
 
   async #flush(): Promise<void> {
     const until = Date.now() + FLUSH_MS;
-    while (!this.#replica.isFlushed && !this.#stopping && this.#trouble === null && Date.now() < until) {
+    do {
       this.#replica.flush();
       this.wake();
       await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+    } while (!this.#replica.isFlushed && !this.#stopping && this.#trouble === null && Date.now() < until);
   }
 
   async #handOver(): Promise<void> {

@@ -12,13 +12,15 @@ const rowsOf = (sightings: Sightings): KvRow[] =>
   sightings.takeOps(true).flatMap((op): KvRow[] => (op.type === 'put' ? [[op.key, op.value]] : []));
 
 describe('what was seen of a member', () => {
-  it('is the highest turn of each of its stores, and outlives a restart', () => {
+  it('is the highest turn of each run of its stores, and outlives a restart', () => {
     const sightings = new Sightings();
     sightings.frame(ana, first, nonce(1), 7);
     sightings.frame(ana, first, nonce(2), 5);
+    sightings.frame(ana, first, nonce(1), 6);
     sightings.frame(ana, second, nonce(3), 2);
     const seen = [
       { incarnation: first, nonce: nonce(1), turn: 7, twice: false },
+      { incarnation: first, nonce: nonce(2), turn: 5, twice: false },
       { incarnation: second, nonce: nonce(3), turn: 2, twice: false },
     ];
     expect(sightings.of(ana)).toMatchObject(seen);
@@ -46,15 +48,29 @@ describe('what was seen of a member', () => {
     // The same numbers under another store are other runs.
     expect(sightings.greeting(ana, second, nonce(1))).toBe(false);
     expect(sightings.greeting(ana, first, nonce(2))).toBe(true);
+    sightings.frame(ana, first, nonce(1), 1);
     expect(sightings.of(ana).find(({ incarnation }) => incarnation === first)?.twice).toBe(true);
     expect(sightings.greeting(ana, first, nonce(3))).toBe(false);
+  });
+});
+
+describe('of two copies the one that comes back', () => {
+  it('is told of the other one, however far it went on its own, and although it speaks first', () => {
+    const seen = new Sightings();
+    const noted = new Lineage(undefined, nonce(1), 0).takeOps()[0];
+    const atTheCopy = noted?.type === 'put' ? noted.value : undefined;
+    // The copy went on from turn 10 and speaks up to 14; the original, away from everybody, came to 30.
+    seen.frame(ana, first, nonce(2), 14);
+    const original = { incarnation: first, turn: 30, lineage: new Lineage(atTheCopy, nonce(3), 28), formers: [] };
+    seen.frame(ana, first, nonce(3), 30);
+    expect(judgeSeen(original, seen.of(ana), 'Ben')?.code).toBe('ROLLED_BACK');
   });
 });
 
 describe('a store that is told what was seen of it', () => {
   const before = new Lineage(undefined, nonce(1), 2).takeOps()[0];
   const noted = before?.type === 'put' ? before.value : undefined;
-  const own = { incarnation: second, turn: 10, lineage: new Lineage(noted, nonce(2), 6) };
+  const own = { incarnation: second, turn: 10, lineage: new Lineage(noted, nonce(2), 6), formers: [] };
   it.each([
     ['nothing', [], null],
     ['its last turn', [{ incarnation: second, nonce: nonce(2), turn: 10, twice: false }], null],
@@ -69,6 +85,22 @@ describe('a store that is told what was seen of it', () => {
     ['one from before the list begins', [{ incarnation: second, nonce: nonce(9), turn: 1, twice: false }], null],
     ['a later turn of another incarnation', [{ incarnation: first, nonce: nonce(1), turn: 99, twice: true }], null],
     ['a later turn', [{ incarnation: second, nonce: nonce(2), turn: 11, twice: false }], 'ROLLED_BACK'],
+    [
+      'its own last turn, and a run beside it that it does not know',
+      [
+        { incarnation: second, nonce: nonce(9), turn: 8, twice: false },
+        { incarnation: second, nonce: nonce(2), turn: 10, twice: false },
+      ],
+      'ROLLED_BACK',
+    ],
+    [
+      'a run that is not known, and another store that went on',
+      [
+        { incarnation: second, nonce: nonce(9), turn: 8, twice: false },
+        { incarnation: first, nonce: nonce(4), turn: 3, twice: false },
+      ],
+      'REPLACED',
+    ],
     ['two of it', [{ incarnation: second, nonce: nonce(1), turn: 10, twice: true }], 'COPIED'],
     ['two of it, one of them later', [{ incarnation: second, nonce: nonce(1), turn: 11, twice: true }], 'COPIED'],
   ])('%s', (_, told, code) => {

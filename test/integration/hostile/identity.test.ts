@@ -130,7 +130,13 @@ test('a copy that is started elsewhere asks; which one goes on is said by a pers
 
   // The original comes back: the group knows a newer store of this machine. It keeps all, says so, and does nothing.
   await again(cy, port);
-  await until(async () => (await cy.status()).whyCode === 'COPIED', 'it finds itself replaced');
+  await until(async () => (await cy.status()).whyCode === 'COPIED', 'it finds itself replaced').catch(
+    async (error: Error) => {
+      throw new Error(
+        `${error.message} ${JSON.stringify((await cy.status()).ballot)} ${JSON.stringify(cy.log.slice(-12))} COPY ${JSON.stringify(copy.log.filter(({ level }) => level === ERROR))}`,
+      );
+    },
+  );
   expect((await cy.status()).why).toMatch(/newer store of this machine/);
   const late = await cy.run('append', 'by the replaced one');
   expect([late.code, late.error?.error]).toEqual([1, 'COPIED']);
