@@ -4,6 +4,7 @@ import type { KvOp } from '../base/kv.ts';
 import { encodeBallot } from '../consensus/ballot.ts';
 import type { Turn } from '../driver/journal-format.ts';
 import { sealed } from '../driver/overlay.ts';
+import { Lineage } from './identity.ts';
 import type { OpenedStore } from './opening.ts';
 import { type Outcome, outcomeOf, type RecoveryFault, type Start } from './recovery.ts';
 import { inKeyOrder, type Renunciation, type Report, sameSurvivors, signRenunciation } from './recovery-consent.ts';
@@ -54,7 +55,7 @@ export function consentTo(
   const outcome = outcomeOf(all, startOf(store));
   const isAlone = survivors.length === 1 && typeof outcome !== 'string';
   return {
-    consent: isRepeated ? null : turnOf(store, consentOps(store, own)),
+    consent: isRepeated ? null : turnOf(store, [...consentOps(store, own), ...noted(store, by.nonce)]),
     outcome,
     settle: isAlone ? turnOf(store, settleAloneOps(store, outcome, all), outcome) : null,
     isOver: false,
@@ -70,6 +71,10 @@ function renunciationBy(store: OpenedStore, by: Parameters<typeof consentTo>[1])
   const epoch = before?.epoch ?? epochOf(recovery, newest);
   return signRenunciation({ group, epoch, peer, survivors, nonce, report: reportNow(store) }, by.signer);
 }
+
+/** This turn, too, is one that the store took: a run that others saw just before it is no other store's. */
+const noted = (store: OpenedStore, nonce: Uint8Array): readonly KvOp[] =>
+  new Lineage(store.runs, nonce.slice(0, 8), store.journal.lastTurn).takeOps();
 
 function consentOps(store: OpenedStore, own: Renunciation): readonly KvOp[] {
   const { renounced } = store.recovery;

@@ -466,7 +466,8 @@ export class Replica implements Application {
   lastWrite(): TurnWrite | null {
     const last = this.#recovery.ready() ?? this.#keeping.install();
     const write = this.#driver.last(last?.ops ?? [], last?.prefix ?? this.#core.prefix);
-    return write.ops.length > 0 ? write : null;
+    // The run is noted with its first batch, and this may be it.
+    return this.#withSightings(write.ops.length > 0 ? write : null);
   }
 
   /** It is not read from any more. */

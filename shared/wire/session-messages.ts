@@ -65,9 +65,9 @@ export interface Greeting {
 /** A store as another member saw it. */
 export interface Seen {
   readonly incarnation: Incarnation;
-  /** The run that told the highest turn. 8 bytes. */
+  /** One of its runs. 8 bytes. */
   readonly nonce: Uint8Array;
-  /** The highest that was told. */
+  /** The highest that it told. */
   readonly turn: number;
   /** A run of it came back after another one had greeted: both live. */
   readonly twice: boolean;

@@ -108,6 +108,24 @@ describe('a store that is told what was seen of it', () => {
   });
 });
 
+describe('the runs of a store', () => {
+  it('are known by where they began, also where the store is opened anew in the middle of one', () => {
+    const noted = (lineage: Lineage): Uint8Array => {
+      const [op] = lineage.takeOps();
+      if (op?.type !== 'put') throw new Error('nothing to note');
+      return op.value;
+    };
+    // One run begins at 58 and writes nothing; the next one begins there, too, and its first batch makes the store open anew, at 59.
+    const before = noted(new Lineage(undefined, nonce(1), 50));
+    const next = noted(new Lineage(before, nonce(3), 58));
+    const anew = new Lineage(next, nonce(3), 59);
+    expect(anew.takeOps()).toEqual([]);
+    expect(anew.includes({ nonce: nonce(2), turn: 58 }, 61)).toBe(true);
+    expect(anew.includes({ nonce: nonce(3), turn: 61 }, 61)).toBe(true);
+    expect(anew.includes({ nonce: nonce(2), turn: 60 }, 61)).toBe(false);
+  });
+});
+
 describe('the gate', () => {
   it('holds votes until this run has greeted on this connection, and lets them through in their order', () => {
     const gate = new Gate();
