@@ -252,8 +252,8 @@ export class Keeping {
     const ops: KvOp[] = [missingOp(this.#missing)];
     for (let at = from; at <= to; at++) {
       ops.push({ type: 'del', key: logKey(at) });
-      // The last one stays: what is below can be held against it.
-      if (at > 1) ops.push({ type: 'del', key: digestKey(at - 1) });
+      // The last one stays: what is below can be held against it. So does that of a witness' state, which goes no further.
+      if (at > 1 && at - 1 !== this.#init.applied()) ops.push({ type: 'del', key: digestKey(at - 1) });
     }
     return ops;
   }
