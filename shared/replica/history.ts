@@ -14,22 +14,41 @@ const PART_VALUES = 256;
 /** Without an answer for 5 s somebody else is asked. Ticks. */
 const PATIENCE_TICKS = 100;
 
-/** The values up to `to`, as many as fit, from the back. An empty answer says that they are not here. */
-export function serveHistory(kv: KvReader, missing: Missing, to: Slot, genesis: Uint8Array): HistoryPart {
+type OnDamage = (key: string, error: unknown) => void;
+
+/** The values up to `to`, as many as fit, from the back. An empty answer says that they are not here, or can't be read; then that is told. */
+export function serveHistory(
+  kv: KvReader,
+  missing: Missing,
+  to: Slot,
+  genesis: Uint8Array,
+  onDamage: OnDamage,
+): HistoryPart {
+  const read = (key: string): Uint8Array | undefined => readOrTell(kv, key, onDamage);
   const values: Uint8Array[] = [];
   let bytes = 0;
   let at = to as number;
   for (; at >= 1 && values.length < PART_VALUES && missing.at(at) === null; at--) {
-    const record = kv.get(logKey(at));
+    const record = read(logKey(at));
     if (record === undefined) break;
     const { value } = decodeLogRecord(record, batchHash);
     if (bytes > 0 && bytes + value.bytes.length > PART_BYTES) break;
     bytes += value.bytes.length;
     values.unshift(value.bytes);
   }
-  const digest = at === 0 ? genesis : kv.get(digestKey(at));
+  const digest = at === 0 ? genesis : read(digestKey(at));
   if (digest === undefined) return { type: 'history-part', to, values: [], before: genesis };
   return { type: 'history-part', to, values, before: decodeDigest(digest) };
+}
+
+/** Somebody's question must not end this peer over a record that is not what it was. */
+function readOrTell(kv: KvReader, key: string, onDamage: OnDamage): Uint8Array | undefined {
+  try {
+    return kv.get(key);
+  } catch (error) {
+    onDamage(key, error);
+    return undefined;
+  }
 }
 
 export interface HistorySurroundings {
@@ -42,6 +61,7 @@ export interface HistorySurroundings {
   take(ops: readonly KvOp[], missing: Missing): void;
   isWritten(): boolean;
   onProblem(code: string, message: string): void;
+  onDamage(key: string, error: unknown): void;
 }
 
 /**
@@ -95,7 +115,7 @@ export class HistoryFetch {
   /** What of a part fits into the gap, as records; null where it doesn't chain to what is known on both sides. */
   #chained(part: HistoryPart, gap: SlotRange): { readonly ops: KvOp[]; readonly filled: SlotRange } | null {
     const values = decoded(part.values);
-    const after = this.#around.kv.get(digestKey(part.to));
+    const after = this.#read(digestKey(part.to));
     if (values === null || after === undefined || values.length > part.to) return null;
     const first = part.to - values.length + 1;
     let digest = part.before;
@@ -117,8 +137,12 @@ export class HistoryFetch {
   /** As it is known here: where the gap ends, history has to meet what was there before it. */
   #digestBefore(from: Slot, otherwise: Uint8Array): Uint8Array {
     if (from === 1) return this.#around.genesis;
-    const record = this.#around.kv.get(digestKey(from - 1));
+    const record = this.#read(digestKey(from - 1));
     return record === undefined ? otherwise : decodeDigest(record);
+  }
+
+  #read(key: string): Uint8Array | undefined {
+    return readOrTell(this.#around.kv, key, (damaged, error) => this.#around.onDamage(damaged, error));
   }
 }
 

@@ -117,6 +117,7 @@ export class Keeping {
       },
       isWritten: () => !isUnwritten(MISSING_KEY),
       onProblem,
+      onDamage: init.onDamage,
     });
     this.#tellHolding();
   }
@@ -165,10 +166,15 @@ export class Keeping {
         return this.#fetch.onPart(from, m);
       case 'history-ask':
         if (!this.#init.mayHave(from) || m.to > this.#init.core.prefix) return;
-        return this.#init.say(from, serveHistory(this.#init.overlay, this.#missing, m.to, this.#init.genesisDigest));
+        return this.#giveHistory(from, m.to);
       case 'history-part':
         return this.#history.onPart(from, m);
     }
+  }
+
+  #giveHistory(to: PeerId, upTo: Slot): void {
+    const { overlay, genesisDigest, onDamage } = this.#init;
+    this.#init.say(to, serveHistory(overlay, this.#missing, upTo, genesisDigest, onDamage));
   }
 
   /** The batch that installs a fetched snapshot, and the prefix that the store then has; null while there is none to install. */

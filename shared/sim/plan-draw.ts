@@ -36,8 +36,8 @@ const LOSING: readonly FaultKind[] = ['wipe', 'damaged store', 'rot', 'restored 
 const GOVERNING: readonly FaultKind[] = ['role change', 'voters replaced', 'expulsion', 'quorum sizes'];
 
 /**
- * A backup that is put back, or a data directory that is copied, can't be told by the store alone: database and mark fit each other. Peers have to notice it by
- * run nonces and turns (R7). Once they do, this is to be true.
+ * A backup that is put back, or a data directory that is copied, can't be told by the store alone: database and mark fit each other. Members tell it by the runs that
+ * they saw (R7), in greetings, which a simulated network doesn't carry. Once it does, this is to be true.
  */
 const SEES_OLD_STORES = false;
 

@@ -327,6 +327,9 @@ describe('history', () => {
   }
 
   const whole = log();
+  const unexpected = (key: string): never => {
+    throw new Error(`${key} is damaged`);
+  };
   const reading = (store: MemoryStore) => opening({ get: (key) => store.get(key) });
 
   /** Holds nothing up to `to` but what a snapshot brings, and perhaps a few of the first slots. */
@@ -357,6 +360,7 @@ describe('history', () => {
       },
       isWritten: () => true,
       onProblem: (_code, message) => problems.push(message),
+      onDamage: unexpected,
     });
     return { store, history, asked, problems, missing: () => missing };
   }
@@ -367,7 +371,7 @@ describe('history', () => {
       const to = guest.asked.shift();
       if (to === undefined) continue;
       const part = decodeSnapshotMessage(
-        encodeSnapshotMessage(serveHistory(reading(whole), Missing.NONE, to, genesis)),
+        encodeSnapshotMessage(serveHistory(reading(whole), Missing.NONE, to, genesis, unexpected)),
       );
       // Either of the two may have been asked.
       for (const from of [ana, ben]) guest.history.onPart(from, bend(part as HistoryPart));
@@ -413,7 +417,17 @@ describe('history', () => {
 
   it('is not given from where it is missing', () => {
     const gap = Missing.NONE.with({ from: slot(300), to: slot(400) });
-    expect(serveHistory(reading(whole), gap, slot(400), genesis).values).toEqual([]);
-    expect(serveHistory(reading(whole), gap, slot(420), genesis).values).toHaveLength(20);
+    expect(serveHistory(reading(whole), gap, slot(400), genesis, unexpected).values).toEqual([]);
+    expect(serveHistory(reading(whole), gap, slot(420), genesis, unexpected).values).toHaveLength(20);
+  });
+
+  it('is given as far as it can be read; a record that is not what it was is told of, and ends nothing', () => {
+    const store = log();
+    store.writeSync([{ type: 'put', key: logKey(650), value: utf8('rotten') }], { sync: true });
+    const damaged: string[] = [];
+    const part = serveHistory(reading(store), Missing.NONE, slot(LAST), genesis, (key) => damaged.push(key));
+    expect(part.values).toHaveLength(LAST - 650);
+    expect(part.before).toEqual(reading(whole).get(digestKey(650)));
+    expect(damaged).toEqual([logKey(650)]);
   });
 });

@@ -8,17 +8,12 @@ import type { CommittedLine, GroupStatus, LogLine, PeerStatus } from '../../../s
 import { never, type Peer, until, worldForAll } from '../harness.ts';
 import { type DamageCase, groupCases } from './damage.ts';
 
-/**
- * Whether a damaged store is waited for until it votes again. Without, it may be a reader still, which says so, or may have been let in again: what is held
- * against it is right for both.
- */
-const IS_READMITTED_BY_ITSELF = true;
 const WAIT_MS = 80_000;
 /** Groups that are made at once: not more than a door lets in. */
 const AT_ONCE = 4;
 
 /** What became of a damaged group on the machine. */
-type Outcome = 'whole' | 'reads on, does not vote' | 'set aside';
+type Outcome = 'whole' | 'set aside';
 
 interface Case extends DamageCase {
   readonly title: string;
@@ -133,7 +128,7 @@ function outcomeOf(each: Case, own: PeerStatus, others: Map<string, GroupStatus>
   expect([status.digest, status.state]).toEqual([other.digest, other.state]);
   if (status.whyCode === 'DAMAGED') {
     each.words = status.why ?? '';
-    return IS_READMITTED_BY_ITSELF ? null : 'reads on, does not vote';
+    return null;
   }
   return status.canCommit && status.role === 'voter' ? 'whole' : null;
 }

@@ -108,7 +108,7 @@ test('cut off in its last record, it is started: what was agreed is there again,
   truncateSync(path, Math.floor((last.start + last.end) / 2));
   await Promise.all(peers.map((peer) => peer.start()));
   await ana.does('append', 'with Cleo damaged');
-  // It reads on as a reader, or it was let in again.
+  // It may be on its way back, or back already.
   const { whyCode, why } = await untilStatus(cleo, 'it has what the others have', ({ positions, ...status }) => {
     return positions >= acknowledged.length && (status.canCommit || status.whyCode === 'DAMAGED');
   });
