@@ -295,6 +295,11 @@ export class Core {
     };
   }
 
+  /** Who is heard now. A store that lost its log knows few members, and may hear more. */
+  heard(): readonly PeerId[] {
+    return this.#election.hears();
+  }
+
   /** The last heartbeat of a peer that is heard, for status. */
   beatOf(peer: PeerId): Heartbeat | null {
     return this.#election.beatOf(peer);

@@ -57,7 +57,6 @@ export interface KeepingInit {
   readonly applies: () => boolean;
   /** Everything may be given to this peer. */
   readonly mayHave: (peer: PeerId) => boolean;
-  readonly members: () => readonly PeerId[];
   readonly onProblem: (code: string, message: string) => void;
   readonly onDamage: (key: string, error: unknown) => void;
 }
@@ -231,8 +230,8 @@ export class Keeping {
       core.window().flatMap(({ configuration: c }) => c.voters.flatMap((v) => (v.witness ? [v.peer] : []))),
     );
     const held = (peer: PeerId): number => core.beatOf(peer)?.durable ?? 0;
-    return this.#init
-      .members()
+    return core
+      .heard()
       .filter((peer) => !witnesses.has(peer) && held(peer) >= atLeast)
       .sort((a, b) => Number(a === leader) - Number(b === leader) || held(b) - held(a) || (a < b ? -1 : 1));
   }

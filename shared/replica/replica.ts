@@ -327,7 +327,6 @@ export class Replica implements Application {
       applied: () => this.#applied,
       applies: () => this.#applies,
       mayHave: (peer) => this.serveLimit(peer) === null,
-      members: () => this.#members,
       onProblem: (code, message) => this.#problem(code, message),
       onDamage: (key, error) => this.onDamage(key, error),
     });

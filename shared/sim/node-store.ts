@@ -1,3 +1,4 @@
+import { equal } from '../base/bytes.ts';
 import { FormatError } from '../base/cbor.ts';
 import type { Incarnation } from '../base/ids.ts';
 import { incarnationBytes } from '../base/ids.ts';
@@ -154,6 +155,8 @@ export class NodeStore {
 
   /** What is on the disk now, whatever became of the write that was under way. */
   look(): Landed {
+    // A rebirth that was cut short: what stands there is a new acceptor's that never spoke, and the next opening makes another one of it.
+    if (this.isTreated && !this.#isStillItself()) return this.view.take([]);
     const rows = [
       ...this.#memory.scanSync(CONSENSUS_RECORDS),
       ...this.#memory.scanSync(APPLIED_RECORDS('s')),
@@ -161,6 +164,11 @@ export class NodeStore {
     ];
     const whole = this.isTreated ? rows.filter(([key, record]) => isWhole(key, record)) : rows;
     return this.view.take(whole.map(([key, value]): KvOp => ({ type: 'put', key, value })));
+  }
+
+  #isStillItself(): boolean {
+    const record = this.#memory.get(GROUP_KEY);
+    return record === undefined || this.#groupFile === null || equal(record, this.#groupFile);
   }
 
   /**
@@ -203,6 +211,7 @@ export class NodeStore {
   #reborn(opened: OpenedStore): { readonly opened: OpenedStore; readonly isNews: boolean } {
     check(this.isTreated, () => `damage is found where nobody did any: ${JSON.stringify(opened.reborn?.problems)}`);
     this.incarnation = opened.incarnation;
+    this.#groupFile = this.#memory.get(GROUP_KEY) ?? null;
     this.view = new DiskView();
     this.view.inheritedUpTo = opened.restored.prefix;
     this.hasBrokenTable = false;
