@@ -109,7 +109,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
     seeds: [1],
     patches: [
       {
-        file: 'shared/replica/replica.ts',
+        file: 'shared/replica/authoring.ts',
         find: 'this.#uncutHandles.push(made.handle);\n',
         replace: 'this.#uncutHandles.push(made.handle);\n    Promise.resolve();\n    outcomes.saved?.();\n',
       },
@@ -138,11 +138,11 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
     seeds: [161, 188],
     patches: [
       {
-        file: 'shared/replica/replica.ts',
+        file: 'shared/replica/reach.ts',
         find: 'for (const { configuration: c } of this.#core.window()) for (const v of c.voters) peers.add(v.peer);',
         replace: '',
       },
-      { file: 'shared/replica/replica.ts', find: 'const FAREWELL_TICKS = 200;', replace: 'const FAREWELL_TICKS = 0;' },
+      { file: 'shared/replica/reach.ts', find: 'const FAREWELL_TICKS = 200;', replace: 'const FAREWELL_TICKS = 0;' },
     ],
   },
   {
