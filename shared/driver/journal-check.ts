@@ -6,6 +6,7 @@ import {
   CHECKPOINT,
   type Checkpoint,
   DAMAGED,
+  KEPT,
   type Mark,
   type MarkFields,
   NO_FIELDS,
@@ -22,6 +23,7 @@ import {
   turnHash,
   type Verdict,
 } from './journal-format.ts';
+import type { Kept } from './kept.ts';
 import { KEY_NUMBER_MAX, numberOfKey, prefixRange } from './records.ts';
 import type { KvOp } from './store.ts';
 
@@ -29,6 +31,7 @@ import type { KvOp } from './store.ts';
 export interface JournalFound {
   readonly checkpoint: Uint8Array | undefined;
   readonly damaged: Uint8Array | undefined;
+  readonly kept: Uint8Array | undefined;
   readonly marks: readonly [Uint8Array | null, Uint8Array | null];
 }
 
@@ -37,6 +40,8 @@ export interface JournalInit {
   readonly incarnation: Uint8Array;
   /** Whether a row of the last turn's accepted list is there, whole, with that hash. */
   readonly acceptedExists: (row: Cbor) => boolean;
+  /** Of what is on the disk. The journal that goes on counts with it. */
+  readonly kept: Kept;
   /** Promise and last own seq as they stand in the database. Asked only where the chain is whole and the mark is to catch up with it. */
   readonly state: () => MarkFields;
 }
@@ -49,9 +54,10 @@ export interface Opening {
 }
 
 /** The keys under which `JournalFound` and the t/ records are. */
-export const JOURNAL_KEYS: { readonly checkpoint: string; readonly damaged: string } = {
+export const JOURNAL_KEYS: { readonly checkpoint: string; readonly damaged: string; readonly kept: string } = {
   checkpoint: CHECKPOINT,
   damaged: DAMAGED,
+  kept: KEPT,
 };
 export const TURN_RANGE: { readonly gte: string; readonly lt: string } = prefixRange(TURN);
 
@@ -69,10 +75,12 @@ export class JournalCheck {
   #highest = 0;
   #hashAtMark: Uint8Array | null = null;
   #accepted: Uint8Array | null = null;
+  readonly #keptRecord: Uint8Array | undefined;
 
   /** @throws StoreError `NEWER_FORMAT` */
   constructor(found: JournalFound, init: JournalInit) {
     this.#init = init;
+    this.#keptRecord = found.kept;
     this.#before = found.damaged === undefined ? null : readProblems(found.damaged);
     this.#checkpoint = this.#readCheckpoint(found.checkpoint);
     const marks = ([0, 1] as const).map((place) => readMark(place, found.marks[place])).filter((mark) => mark !== null);
@@ -114,9 +122,13 @@ export class JournalCheck {
       this.#sayMissing(this.#at.turn + 1, this.#checkpoint.turn);
     }
     this.#judgeMark();
-    if (this.#problems.length === 0) this.#judgeAccepted();
+    const accepted = this.#problems.length === 0 ? this.#judgeAccepted() : null;
+    const isAll = this.#init.kept.isAllOf(this.#at.turn, this.#keptRecord);
+    if (this.#problems.length === 0 && isAll === false) {
+      this.#say('KEPT_MISSING', 'records that nobody else has are gone, or older than they were');
+    }
     return this.#problems.length === 0 && this.#mark !== null && this.#checkpoint !== null && this.#at.hash !== null
-      ? this.#goOn(this.#mark, this.#checkpoint, { turn: this.#at.turn, hash: this.#at.hash })
+      ? this.#goOn(this.#mark, this.#checkpoint, { turn: this.#at.turn, hash: this.#at.hash }, isAll ? accepted : null)
       : this.#startAnew();
   }
 
@@ -181,28 +193,29 @@ export class JournalCheck {
     }
   }
 
-  #judgeAccepted(): void {
-    if (this.#accepted === null) return;
+  /** The rows of what the last turn held accepted, all of them here; otherwise that is said. */
+  #judgeAccepted(): readonly Cbor[] | null {
+    if (this.#accepted === null) return [];
     let rows: readonly Cbor[];
     try {
       rows = asArray(decodeCbor(this.#accepted));
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
       this.#say('TURN_BROKEN', `what turn ${this.#at.turn} accepted can't be read`);
-      return;
+      return null;
     }
     const gone = rows.filter((row) => !this.#init.acceptedExists(row)).length;
-    if (gone > 0) {
-      this.#say('ACCEPTED_MISSING', `${gone} of ${rows.length} values that this store accepted are gone or damaged`);
-    }
+    if (gone === 0) return rows;
+    this.#say('ACCEPTED_MISSING', `${gone} of ${rows.length} values that this store accepted are gone or damaged`);
+    return null;
   }
 
-  #goOn(mark: Mark, checkpoint: Checkpoint, last: Position): Opening {
-    const core = JournalCore.resume(this.#init.incarnation, last, checkpoint, mark.counter);
+  #goOn(mark: Mark, checkpoint: Checkpoint, last: Position, vouched: readonly Cbor[] | null): Opening {
+    const core = JournalCore.resume(this.#init.incarnation, last, checkpoint, mark.counter, this.#init.kept);
     const verdict: Verdict =
       this.#before === null
         ? { sound: true, lastTurn: last.turn, mark }
-        : { sound: false, problems: [DAMAGED_PROBLEM, ...this.#before], lastTurn: last.turn, mark };
+        : { sound: false, problems: [DAMAGED_PROBLEM, ...this.#before], vouched, lastTurn: last.turn, mark };
     const isThere = mark.turn === last.turn && equal(mark.turnHash, last.hash);
     const fields = this.#before === null && !isThere ? this.#init.state() : mark;
     return { core, verdict, repair: isThere ? null : core.prepareMark(fields) };
@@ -220,7 +233,7 @@ export class JournalCheck {
     for (const problem of this.#problems) if (!all.some(({ code }) => code === problem.code)) all.push(problem);
     const turn = Math.max(this.#checkpoint?.turn ?? 0, this.#mark?.turn ?? 0, this.#highest);
     const start: Checkpoint = { turn, hash: ZERO_HASH, first: turn + 1 };
-    const core = JournalCore.resume(this.#init.incarnation, start, start, this.#mark?.counter ?? 0);
+    const core = JournalCore.resume(this.#init.incarnation, start, start, this.#mark?.counter ?? 0, this.#init.kept);
     const ops: KvOp[] = this.#keys.map((key) => ({ type: 'del', key }));
     ops.push(putCheckpoint(start), { type: 'put', key: DAMAGED, value: sealProblems(all) });
     return {
@@ -228,6 +241,7 @@ export class JournalCheck {
       verdict: {
         sound: false,
         problems: this.#before === null ? all : [DAMAGED_PROBLEM, ...all],
+        vouched: null,
         lastTurn: turn,
         mark: this.#mark,
       },

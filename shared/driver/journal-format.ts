@@ -25,6 +25,7 @@ import { type KvOp, type MarkPlace, StoreError } from './store.ts';
  *               starts ([n, 32 zero bytes, n+1]) and then every 4,096 turns, in the batch of turn n, which deletes the t/ records
  *               up to the checkpoint before.
  *   m/damaged   the verdict that stays: CBOR [[code, message], …]
+ *   m/kept      what the turn's records are counted by that nobody else has (`kept.ts`)
  *
  *   mark file   two places of 512 bytes: length (4 bytes, big-endian) ‖ sealed record of that length ‖ zero bytes. The record's key is
  *               mark/0 or mark/1, its payload CBOR [counter, n, turn hash, promise, incarnation (16 bytes), last own seq]. The counter goes up by one with
@@ -34,6 +35,7 @@ export const FORMAT = 1;
 export const TURN = 't/';
 export const CHECKPOINT = 't!';
 export const DAMAGED = 'm/damaged';
+export const KEPT = 'm/kept';
 const PLACE_BYTES = 512;
 export const INCARNATION_BYTES = 16;
 
@@ -75,6 +77,7 @@ export interface Mark {
  * - `TURN_MISSING`: turns, or the checkpoint, are gone from the middle.
  * - `TURN_BROKEN`: a turn's record is damaged, or does not follow from the one before.
  * - `ACCEPTED_MISSING`: something that this store accepted is gone.
+ * - `KEPT_MISSING`: something else that nobody else has is gone, or older than it was.
  * - `DAMAGED_BEFORE`: an earlier opening found damage; what it found stands after it.
  *
  * What the layers around found is kept in the same place:
@@ -90,6 +93,7 @@ export type ProblemCode =
   | 'TURN_MISSING'
   | 'TURN_BROKEN'
   | 'ACCEPTED_MISSING'
+  | 'KEPT_MISSING'
   | 'DAMAGED_BEFORE'
   | 'DATABASE_BROKEN'
   | 'RECORD_DAMAGED'
@@ -114,6 +118,8 @@ export type Verdict =
   | {
       readonly sound: false;
       readonly problems: readonly Problem[];
+      /** Rows of what was accepted, where they and all that nobody else has are here, and only what was found elsewhere speaks against this store; otherwise null. */
+      readonly vouched: readonly Cbor[] | null;
       readonly lastTurn: number;
       /** As it was found, or null where there is none that can be read. */
       readonly mark: Mark | null;
@@ -162,7 +168,7 @@ export function batchHash(ops: readonly KvOp[]): Uint8Array {
 }
 
 function isOwnKey(key: string): boolean {
-  return key.startsWith(TURN) || key === CHECKPOINT || key === DAMAGED;
+  return key.startsWith(TURN) || key === CHECKPOINT || key === DAMAGED || key === KEPT;
 }
 
 function asciiBytes(key: string): Uint8Array {

@@ -1,6 +1,6 @@
 import { JournalCore } from './journal.ts';
 import { JournalCheck, type JournalFound, type JournalInit, TURN_RANGE } from './journal-check.ts';
-import { CHECKPOINT, DAMAGED, PAGE_ROWS, type Prepared, type Turn, type Verdict } from './journal-format.ts';
+import { CHECKPOINT, DAMAGED, KEPT, PAGE_ROWS, type Prepared, type Turn, type Verdict } from './journal-format.ts';
 import type { StorePort } from './store.ts';
 
 /** The journal on a store. Every error but an unsound verdict is a `StoreError`; after one, the store must be opened again. */
@@ -33,6 +33,7 @@ export class Journal {
     const found: JournalFound = {
       checkpoint: port.kv.get(CHECKPOINT),
       damaged: port.kv.get(DAMAGED),
+      kept: port.kv.get(KEPT),
       marks: await port.mark.read(),
     };
     const check = new JournalCheck(found, init);

@@ -17,6 +17,7 @@ import {
   type Turn,
   turnHash,
 } from './journal-format.ts';
+import { Kept } from './kept.ts';
 import { numberKey, seal } from './records.ts';
 import type { KvOp } from './store.ts';
 
@@ -29,28 +30,36 @@ export class JournalCore {
   #last: Position;
   #checkpoint: Checkpoint;
   #counter: number;
+  readonly #kept: Kept;
   #next: { readonly last: Position; readonly checkpoint: Checkpoint } | null = null;
   #failed = false;
 
-  private constructor(incarnation: Uint8Array, last: Position, checkpoint: Checkpoint, counter: number) {
+  private constructor(incarnation: Uint8Array, last: Position, checkpoint: Checkpoint, counter: number, kept: Kept) {
     assert(incarnation.length === INCARNATION_BYTES, 'an incarnation has 16 bytes', incarnation.length);
     this.#incarnation = incarnation.slice();
     this.#last = last;
     this.#checkpoint = checkpoint;
     this.#counter = counter;
+    this.#kept = kept;
   }
 
   /** For a store that holds nothing yet: `prepared` is its first turn. */
   static create(incarnation: Uint8Array, first: Turn): { readonly core: JournalCore; readonly prepared: Prepared } {
     const start: Checkpoint = { turn: 0, hash: ZERO_HASH, first: 1 };
-    const core = new JournalCore(incarnation, start, start, 0);
+    const core = new JournalCore(incarnation, start, start, 0, new Kept());
     const turn = core.prepare(first);
     return { core, prepared: { ops: [putCheckpoint(start), ...turn.ops], mark: turn.mark } };
   }
 
   /** Goes on where an opened store stands. For `JournalCheck`. */
-  static resume(incarnation: Uint8Array, last: Position, checkpoint: Checkpoint, counter: number): JournalCore {
-    return new JournalCore(incarnation, last, checkpoint, counter);
+  static resume(
+    incarnation: Uint8Array,
+    last: Position,
+    checkpoint: Checkpoint,
+    counter: number,
+    kept: Kept,
+  ): JournalCore {
+    return new JournalCore(incarnation, last, checkpoint, counter, kept);
   }
 
   /**
@@ -60,13 +69,19 @@ export class JournalCore {
   reborn(incarnation: Uint8Array, first: Turn): { readonly core: JournalCore; readonly prepared: Prepared } {
     this.#assertIdle();
     const start: Checkpoint = { turn: this.#last.turn, hash: ZERO_HASH, first: this.#last.turn + 1 };
-    const core = new JournalCore(incarnation, start, start, this.#counter);
+    const core = new JournalCore(incarnation, start, start, this.#counter, this.#kept);
     const turn = core.prepare(first);
     const ops: KvOp[] = [{ type: 'del', key: DAMAGED }, putCheckpoint(start)];
     for (let old = this.#checkpoint.first; old <= this.#last.turn; old++) {
       ops.push({ type: 'del', key: numberKey(TURN, old) });
     }
     return { core, prepared: { ops: [...ops, ...turn.ops], mark: turn.mark } };
+  }
+
+  /** What was damaged can be had again, and all that only this store has is here: `turn` says what is still to come, and the verdict ends with it. */
+  mended(turn: Turn): Prepared {
+    const { ops, mark } = this.prepare(turn);
+    return { ops: [{ type: 'del', key: DAMAGED }, ...ops], mark };
   }
 
   /** The number of the last turn that is on the disk, mark included. */
@@ -88,7 +103,8 @@ export class JournalCore {
     const key = numberKey(TURN, n);
     const value = seal(key, FORMAT, encodeCbor([n, this.#last.hash, batch, accepted]));
 
-    const ops: KvOp[] = [...turn.ops, { type: 'put', key, value }];
+    this.#kept.apply(turn.ops);
+    const ops: KvOp[] = [...turn.ops, { type: 'put', key, value }, this.#kept.op(n)];
     let checkpoint = this.#checkpoint;
     if (n - checkpoint.turn === CHECKPOINT_TURNS) {
       for (let old = checkpoint.first; old <= checkpoint.turn; old++)

@@ -93,6 +93,7 @@ export const damageCodes = [
   'TURN_BROKEN',
   /** Something that this store accepted as a voter is gone or damaged. */
   'ACCEPTED_MISSING',
+  'KEPT_MISSING',
   /** Damage was found here before; what it was stands beside this. */
   'DAMAGED_BEFORE',
   /** It is an earlier copy of itself: a member saw a later turn of it. */

@@ -1,4 +1,3 @@
-import { encodeCbor } from '../base/cbor.ts';
 import type { Signer } from '../base/crypto.ts';
 import type { GroupId, Incarnation, PeerId } from '../base/ids.ts';
 import type { KvOp } from '../base/kv.ts';
@@ -14,7 +13,16 @@ import {
   type Run,
 } from '../document/index.ts';
 import type { NextValue } from '../driver/driver.ts';
-import { type EditWish, type Outbox, type Pending, Pool, type Settling, type Written } from '../session/index.ts';
+import {
+  type EditWish,
+  encodeTail,
+  type Outbox,
+  type Pending,
+  Pool,
+  type Settling,
+  TAIL_KEY,
+  type Written,
+} from '../session/index.ts';
 import type { SessionMessage } from '../wire/session-messages.ts';
 import type { Verdicts } from './ingress.ts';
 import { Offers } from './offers.ts';
@@ -168,7 +176,11 @@ export class Authoring {
       const cut = this.#outbox.cut(this.#init.signer);
       for (const run of cut.runs) this.#init.verdicts.trust(run);
       this.#cutSeq = this.#outbox.lastSeq;
-      ops.push(...cut.ops, { type: 'put', key: 'm/own', value: encodeCbor(this.lastOwnSeq) });
+      ops.push(...cut.ops, {
+        type: 'put',
+        key: TAIL_KEY,
+        value: encodeTail({ seq: this.#outbox.lastSeq, hash: this.#outbox.lastHash }),
+      });
     }
     if (mayCut || !this.#outbox.needsCut) {
       this.#cutHandles = this.#uncutHandles;

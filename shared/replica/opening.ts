@@ -11,7 +11,7 @@ import {
   slot,
 } from '../base/ids.ts';
 import type { KvOp, KvReader } from '../base/kv.ts';
-import { compareBallots, decodeBallot } from '../consensus/ballot.ts';
+import { compareBallots, decodeBallot, encodeBallot } from '../consensus/ballot.ts';
 import { type Configuration, majorities } from '../consensus/configuration.ts';
 import type { Restored } from '../consensus/ledger.ts';
 import { decodeGenesis, type Genesis } from '../document/genesis.ts';
@@ -22,10 +22,10 @@ import {
   damagedVerdict,
   type Turn as JournalTurn,
   type Mark,
-  type Prepared,
   type Problem,
   type Verdict,
 } from '../driver/journal-format.ts';
+import { KEPT_RANGES, Kept } from '../driver/kept.ts';
 import {
   AREA_KEY,
   decodeDigest,
@@ -42,17 +42,21 @@ import { Missing } from '../driver/missing.ts';
 import { sealed } from '../driver/overlay.ts';
 import { prefixRange, RECORD_VERSION, RecordError, unseal } from '../driver/records.ts';
 import { acceptedRange, configurationsRange, restoreLedger, storedPrefix } from '../driver/restore.ts';
-import { type KvRange, type KvRow, StoreError } from '../driver/store.ts';
+import { type KvRow, StoreError } from '../driver/store.ts';
+import { decodeTail, TAIL_KEY, type Tail } from '../session/index.ts';
 import { type Area, areaRange } from './area.ts';
 import { RUNS_KEY, SEEN_RANGE } from './identity.ts';
+import { type Mended, mendTurn } from './mend.ts';
 import { decodeReborn, GROUP_KEY, groupRecord, REBORN_KEY, type Reborn, rebirthTurn, rebornOf } from './rebirth.ts';
 import { rescuedRange } from './recovery-rescue.ts';
 import { NO_RECOVERY, proofsRange, type RecoveryRecords, readRecovery } from './recovery-store.ts';
-import { isWholeDespite, type Remedy, remedyFor } from './remedy.ts';
+import { isMendable, isWholeDespite, type Remedy, remedyFor } from './remedy.ts';
 import { isDamage, salvage } from './salvage.ts';
+import { type Answer, type Ask, keysOf, opened, scanAll, unreadableIn } from './scanning.ts';
 import { decodeStaging, type Staging } from './snapshot-fetch.ts';
 
 export { GROUP_KEY, groupRecord } from './rebirth.ts';
+export type { Answer, Ask } from './scanning.ts';
 
 /**
  *   m/rebuilt  a damaged store's state was made anew from what of the log was whole
@@ -60,18 +64,8 @@ export { GROUP_KEY, groupRecord } from './rebirth.ts';
  */
 const REBUILT_KEY = 'm/rebuilt';
 const VERDICT_KEY = 'm/verdict';
-const PAGE_ROWS = 1000;
 /** What the mark of a store says that no longer votes. */
 const NOTHING_SAID = { promise: null, lastOwnSeq: 0 };
-
-/** What an opening asks of whoever has the disk; the answer goes into the generator's `next`. */
-export type Ask =
-  | { readonly type: 'scan'; readonly range: KvRange }
-  | { readonly type: 'marks' }
-  /** Batch, then mark, both on the disk. */
-  | { readonly type: 'write'; readonly prepared: Prepared };
-
-export type Answer = readonly KvRow[] | readonly [Uint8Array | null, Uint8Array | null] | undefined;
 
 /** A group's store, verified, before the first input. */
 export interface OpenedStore {
@@ -85,6 +79,8 @@ export interface OpenedStore {
   readonly problems: readonly Problem[];
   /** Why it goes on under another incarnation than it was made with; null where it does not. */
   readonly reborn: Reborn | null;
+  /** What damage took from it, where that was mended just now and it goes on as it was; otherwise null. */
+  readonly mended: Mended | null;
   /** It took its incarnation just now. */
   readonly isNewborn: boolean;
   readonly restored: Restored;
@@ -104,6 +100,8 @@ export interface OpenedStore {
   readonly seen: readonly KvRow[];
   /** The runs of this store under its incarnation; opened. Undefined where none is noted, or it can't be read. */
   readonly runs: Uint8Array | undefined;
+  /** Where its session has come to; null where it has not begun, or that can't be told. */
+  readonly tail: Tail | null;
   /** What the mark says was this store's last own command, or 0. */
   readonly markedOwnSeq: number;
 }
@@ -166,7 +164,27 @@ export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask,
 
   const { journal: verified, verdict } = yield* verifyJournal(kv, former);
   let journal = verified;
-  const found: Problem[] = verdict.sound ? [] : [...verdict.problems];
+  let found: Problem[] = verdict.sound ? [] : [...verdict.problems];
+  let mended: Mended | null = null;
+  // Those who only look say what they see.
+  if (!verdict.sound && verdict.vouched !== null && init.newIncarnation && isMendable(found.map(({ code }) => code))) {
+    const { missing, area } = readHeld(opening(kv));
+    const { genesisDigest } = origin;
+    const vouched = {
+      genesisBytes,
+      genesisDigest,
+      accepted: verdict.vouched,
+      fields: markFields(kv),
+      missing,
+      area,
+      isDatabaseBroken: found.some(({ code }) => code === 'DATABASE_BROKEN'),
+    };
+    const mend = yield* mendTurn(kv, vouched);
+    yield { type: 'write', prepared: journal.mended(mend.turn) };
+    journal.committed();
+    mended = mend.mended;
+    found = [];
+  }
   const kept = readVerdict(kv);
   if (kept !== null && !found.some(({ code }) => code === kept.code)) found.push(kept);
   const codes = (): string[] => found.map(({ code }) => code);
@@ -231,6 +249,7 @@ export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask,
     journal,
     problems: isReborn || remedy === 'none' ? [] : problems,
     reborn,
+    mended,
     isNewborn: isReborn,
     restored,
     ...held,
@@ -240,6 +259,7 @@ export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask,
     refused: opened(yield* scanAll(prefixRange('x/'))),
     seen: opened(yield* scanAll(SEEN_RANGE)),
     runs: isReborn ? undefined : opened([[RUNS_KEY, kv.get(RUNS_KEY) ?? new Uint8Array(0)]])[0]?.[1],
+    tail: isWhole && !isReborn ? readTail(kv) : null,
     markedOwnSeq: isReborn ? 0 : (verdict.mark?.lastOwnSeq ?? 0),
   };
 }
@@ -255,15 +275,19 @@ function* verifyJournal(
   kv: KvReader,
   incarnation: Incarnation,
 ): Generator<Ask, { readonly journal: JournalCore; readonly verdict: Verdict }, Answer> {
+  const kept: KvRow[] = [];
+  for (const range of KEPT_RANGES) kept.push(...(yield* scanAll(range)));
   const check = new JournalCheck(
     {
       checkpoint: kv.get(JOURNAL_KEYS.checkpoint),
       damaged: kv.get(JOURNAL_KEYS.damaged),
+      kept: kv.get(JOURNAL_KEYS.kept),
       marks: (yield { type: 'marks' }) as readonly [Uint8Array | null, Uint8Array | null],
     },
     {
       incarnation: incarnationBytes(incarnation),
       acceptedExists: (row) => acceptedExists(kv, row),
+      kept: new Kept(kept),
       state: () => markFields(kv),
     },
   );
@@ -403,71 +427,31 @@ function readGroup(kv: KvReader): { genesisBytes: Uint8Array; incarnation: Incar
 
 function acceptedExists(kv: KvReader, row: Cbor): boolean {
   try {
-    const [at, , hash] = asArray(row, 3);
+    const [at, ballot, hash] = asArray(row, 3);
     const key = logKey(asInteger(at));
     const record = kv.get(key);
-    return (
-      record !== undefined && equal(decodeLogRecord(openRecord(key, record), batchHash).value.hash, asBytes(hash, 32))
-    );
+    if (record === undefined) return false;
+    const there = decodeLogRecord(openRecord(key, record), batchHash);
+    // An older acceptance can come back from where a newer one was lost.
+    const isSameBallot = equal(encodeCbor(encodeBallot(there.ballot)), encodeCbor(ballot as Cbor));
+    return isSameBallot && equal(there.value.hash, asBytes(hash, 32));
   } catch (error) {
     if (isDamage(error)) return false;
     throw error;
   }
 }
 
+/** @throws RecordError, FormatError */
+function readTail(kv: KvReader): Tail | null {
+  const record = kv.get(TAIL_KEY);
+  return record === undefined ? null : decodeTail(openRecord(TAIL_KEY, record));
+}
+
 function markFields(kv: KvReader): { promise: Cbor; lastOwnSeq: number } {
   const promise = kv.get('m/promise');
-  const seq = kv.get('m/own');
+  const tail = readTail(kv);
   return {
     promise: promise ? decodeCbor(unseal('m/promise', promise, RECORD_VERSION).payload) : null,
-    lastOwnSeq: seq ? asInteger(decodeCbor(unseal('m/own', seq, RECORD_VERSION).payload)) : 0,
+    lastOwnSeq: tail?.seq ?? 0,
   };
-}
-
-function* scanAll(range: { readonly gte: string; readonly lt: string }): Generator<Ask, readonly KvRow[], Answer> {
-  const rows: KvRow[] = [];
-  yield* scanPages(range, (page) => void rows.push(...page));
-  return rows;
-}
-
-function* scanPages(
-  range: { readonly gte: string; readonly lt: string },
-  take: (page: readonly KvRow[]) => void,
-): Generator<Ask, void, Answer> {
-  for (let gte: string | null = range.gte; gte !== null; ) {
-    const page = (yield { type: 'scan', range: { gte, lt: range.lt, limit: PAGE_ROWS } }) as readonly KvRow[];
-    take(page);
-    const last = page.at(-1);
-    gte = last === undefined || page.length < PAGE_ROWS ? null : `${last[0]}\0`;
-  }
-}
-
-function* keysOf(range: { readonly gte: string; readonly lt: string }): Generator<Ask, string[], Answer> {
-  const keys: string[] = [];
-  yield* scanPages(range, (page) => {
-    for (const [key] of page) keys.push(key);
-  });
-  return keys;
-}
-
-function* unreadableIn(
-  ranges: readonly { readonly gte: string; readonly lt: string }[],
-): Generator<Ask, string[], Answer> {
-  const keys: string[] = [];
-  for (const range of ranges) {
-    for (const row of yield* scanAll(range)) if (opened([row]).length === 0) keys.push(row[0]);
-  }
-  return keys;
-}
-
-/** Records of the layers above, opened; what is damaged is left out (the outbox says that commands are missing). */
-function opened(rows: readonly KvRow[]): KvRow[] {
-  return rows.flatMap(([key, record]): KvRow[] => {
-    try {
-      return [[key, unseal(key, record, RECORD_VERSION).payload]];
-    } catch (error) {
-      if (isDamage(error)) return [];
-      throw error;
-    }
-  });
 }

@@ -6,15 +6,14 @@ import { genesisOps } from '../document/index.ts';
 import type { Turn as JournalTurn, Problem } from '../driver/journal-format.ts';
 import { BLOCKED_KEY, inForceOp, PREFIX_KEY, PROMISE_KEY } from '../driver/layout.ts';
 import { sealed } from '../driver/overlay.ts';
+import { TAIL_KEY } from '../session/index.ts';
 
 /**
  *   m/group    [1, genesis, incarnation]: which group this store is of, and the incarnation that it has now
  *   m/reborn   [1, [former incarnation …], [[code, message] …]]: why it has another than it was made with; the newest former one is last
- *   m/own      the number of the last own command
  */
 export const GROUP_KEY = 'm/group';
 export const REBORN_KEY = 'm/reborn';
-const OWN_KEY = 'm/own';
 const FORMERS_MAX = 16;
 
 /** Why a store goes on under another incarnation than before. */
@@ -81,7 +80,7 @@ export function rebirthTurn(
   kept: Restored,
   { log, state, unreadable, notes }: Present,
 ): JournalTurn {
-  const gone = [...log, ...(state ?? []), ...unreadable, PROMISE_KEY, BLOCKED_KEY, OWN_KEY, ...notes];
+  const gone = [...log, ...(state ?? []), ...unreadable, PROMISE_KEY, BLOCKED_KEY, TAIL_KEY, ...notes];
   const put = (key: string, value: Uint8Array): KvOp => ({ type: 'put', key, value });
   const ops: KvOp[] = [
     ...gone.map((key): KvOp => ({ type: 'del', key })),

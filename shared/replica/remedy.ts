@@ -42,3 +42,10 @@ export function remedyFor({ problems, isSettled }: Found): Remedy {
 /** Whether the store's own log and state can be believed as they are. */
 export const isWholeDespite = (problems: readonly string[]): boolean =>
   problems.some((code) => code !== BESIDE) && problems.every((code) => WHOLE.has(code));
+
+/** Found outside of the turns' own records. */
+const MENDABLE: ReadonlySet<string> = new Set(['DATABASE_BROKEN', 'RECORD_DAMAGED', BESIDE]);
+
+/** Whether a store with these problems can be mended in its place, where all that nobody else has is known to be here. */
+export const isMendable = (problems: readonly string[]): boolean =>
+  problems.some((code) => code !== BESIDE) && problems.every((code) => MENDABLE.has(code));

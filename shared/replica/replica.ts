@@ -134,6 +134,7 @@ export class Replica implements Application {
       peer: init.self,
       incarnation: store.incarnation,
       random: ports.randomBytes,
+      tail: store.tail,
     });
     this.#core = new Core({
       self: { peer: init.self, incarnation: store.incarnation },

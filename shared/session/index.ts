@@ -13,3 +13,4 @@ export {
 export type { PendingView } from './pending.ts';
 export { type JudgedSeq, type Offered, POOL_BYTES_MAX, Pool, TAKE_BYTES } from './pool.ts';
 export { type Base, OUTBOX_PREFIX, outboxRowOf, REFUSED_PREFIX, type RefusedItem, type Row } from './rows.ts';
+export { decodeTail, encodeTail, TAIL_KEY, type Tail } from './tail.ts';

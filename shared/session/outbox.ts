@@ -57,9 +57,12 @@ import {
   runKey,
   settledKey,
 } from './rows.ts';
+import type { Tail } from './tail.ts';
 import { normalized, portions, problemOf, sealed, writtenOf } from './wishes.ts';
 
 export interface OutboxInit extends SessionId {
+  /** Where the session has come to, as its store knows: the rows may not tell. */
+  readonly tail?: Tail | null;
   /** For salts. */
   readonly random: RandomBytes;
 }
@@ -165,6 +168,10 @@ export class Outbox {
     this.#session = { group, peer, incarnation };
     this.#chain = chainOf(this.#session);
     this.#random = init.random;
+    if (init.tail) {
+      this.#lastSeq = seqOf(init.tail.seq);
+      this.#lastHash = init.tail.hash;
+    }
   }
 
   /**
@@ -657,8 +664,10 @@ export class Outbox {
 
   #loadRun({ run, extras }: RunRow): void {
     this.#runs.push(run);
-    this.#lastSeq = run.lastSeq;
-    this.#lastHash = run.lastHash;
+    if (run.lastSeq > this.#lastSeq) {
+      this.#lastSeq = run.lastSeq;
+      this.#lastHash = run.lastHash;
+    }
     for (const item of itemsOf(run, extras)) {
       if (item.command.seq <= this.#settled) continue;
       if (item.supersedes !== null && this.#items.has(item.supersedes)) this.#replaced.add(item.supersedes);

@@ -1,4 +1,4 @@
-import { asArray, asBytes, asInteger, asText, decodeCbor } from '../base/cbor.ts';
+import { asArray, asBytes, asText, decodeCbor } from '../base/cbor.ts';
 import { sha256 } from '../base/hash.ts';
 import type { KvOp } from '../base/kv.ts';
 import { type Ballot, decodeBallot } from '../consensus/ballot.ts';
@@ -6,6 +6,7 @@ import { appliedPlace } from '../document/index.ts';
 import { AREA_KEY, decodePrefix, decodePromise, MISSING_KEY, PREFIX_KEY, PROMISE_KEY } from '../driver/layout.ts';
 import { Missing } from '../driver/missing.ts';
 import { numberOfKey } from '../driver/records.ts';
+import { decodeTail, TAIL_KEY } from '../session/index.ts';
 
 /** What stands in a slot's record. Values are named by the hash of their bytes. */
 export interface DiskRow {
@@ -85,7 +86,7 @@ export class DiskView {
       else if (key === AREA_KEY) this.#area = asText(decodeCbor(payload(value)), 1);
       else if (key === 's/applied' || key === 'z/applied') {
         this.#applied.set(key.slice(0, 1), appliedPlace.codec.decode(payload(value)).slot);
-      } else if (key === 'm/own') this.ownSeq = asInteger(decodeCbor(payload(value)));
+      } else if (key === TAIL_KEY) this.ownSeq = decodeTail(payload(value)).seq;
     }
     return landed;
   }

@@ -1,5 +1,6 @@
 import type { MemoryStore } from '../driver/memory-store.ts';
 import type { KvRow } from '../driver/store.ts';
+import { TAIL_KEY } from '../session/index.ts';
 import type { SimNode } from './node.ts';
 import type { NodeStore } from './node-store.ts';
 import { canSpare, type Scene } from './scene.ts';
@@ -15,7 +16,7 @@ const AIMS = [
   'm/promise',
   'm/prefix',
   'm/group',
-  'm/own',
+  TAIL_KEY,
   'l/',
   'l/',
   'd/',

@@ -19,6 +19,7 @@ function check(store: MemoryStore): Opening {
     {
       checkpoint: store.get(JOURNAL_KEYS.checkpoint),
       damaged: store.get(JOURNAL_KEYS.damaged),
+      kept: store.get(JOURNAL_KEYS.kept),
       marks: store.markReadSync(),
     },
     initOf(store),

@@ -2,6 +2,7 @@ import type { Cbor } from '../../shared/base/cbor.ts';
 import { JournalCore } from '../../shared/driver/journal.ts';
 import type { JournalInit } from '../../shared/driver/journal-check.ts';
 import type { Problem, Turn, Verdict } from '../../shared/driver/journal-format.ts';
+import { Kept } from '../../shared/driver/kept.ts';
 import { numberKey, seal } from '../../shared/driver/records.ts';
 import { type KvOp, type MarkPlace, StoreError, type StorePort } from '../../shared/driver/store.ts';
 
@@ -26,6 +27,7 @@ export function initOf(port: Pick<StorePort, 'kv'>, incarnation = INCARNATION): 
   return {
     incarnation,
     acceptedExists: (row) => port.kv.get(valueKey((row as readonly Cbor[])[0] as number)) !== undefined,
+    kept: new Kept(),
     state: () => ({ promise: BALLOT, lastOwnSeq: 0 }),
   };
 }
