@@ -49,6 +49,8 @@ export interface ReplicaEvents {
   onHello?(from: PeerId, hello: Hello): void;
   /** Something that came in or was read is wrong; it was dropped, and why. */
   onProblem?(problem: { readonly code: string; readonly message: string }): void;
+  /** A record that somebody else asked for is not what it was. */
+  onDamage?(error: unknown): void;
   /** Leadership as seen here changed. */
   onLeader?(leader: PeerId | null): void;
   /** There is something to do that nobody from outside has brought. */

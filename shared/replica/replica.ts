@@ -705,6 +705,7 @@ export class Replica implements Application {
 
   onDamage(key: string, error: unknown): void {
     this.#problem('RECORD_DAMAGED', `${key}: ${error instanceof Error ? error.message : String(error)}`);
+    this.#events.onDamage?.(error);
   }
 
   // --- inside

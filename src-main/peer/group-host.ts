@@ -200,6 +200,7 @@ export class GroupHost {
           this.#found = new NotAlone(verdict);
           this.wake();
         },
+        onDamage: (error) => this.damaged(error),
         onNews: () => this.wake(),
       },
     });
@@ -247,8 +248,22 @@ export class GroupHost {
     return store;
   }
 
-  #tellOf({ group, problems, reborn, isNewborn }: OpenedStore): void {
+  #tellOf({ group, problems, reborn, isNewborn, mended }: OpenedStore): void {
     const { log } = this.#init;
+    if (mended !== null) {
+      const { slots, isStateLost } = mended;
+      const values = slots === 0 ? [] : [`${slots} values of its log are fetched again`];
+      const state = isStateLost ? ['what is shown is made anew from the log'] : [];
+      const what = [...values, ...state].join(', and ') || 'nothing of it is missing';
+      log(
+        'error',
+        `this copy was damaged: ${what}; all that nobody else has is whole, and it goes on; look at the disk`,
+        {
+          code: 'RECORD_DAMAGED',
+          group,
+        },
+      );
+    }
     for (const { code, message } of problems)
       log('error', `this copy does not vote or write: ${message}`, { code, group });
     if (!isNewborn) return;
@@ -356,14 +371,14 @@ export class GroupHost {
       if (done instanceof Promise) {
         return done.then(
           () => this.wake(),
-          (error: unknown) => this.#fail(error),
+          (error: unknown) => this.#failOr(error),
         );
       }
       if (this.#replica.queuedInputs > QUEUED_INPUTS_MAX) {
         return new Promise((resolve) => this.#drained.push(resolve));
       }
     } catch (error) {
-      this.#fail(error);
+      this.#failOr(error);
     }
   }
 
@@ -381,7 +396,7 @@ export class GroupHost {
       this.wake();
       if (++this.#ticks % BALLAST_TICKS === 0) void restoreBallast(this.#init.dir).catch(() => false);
     } catch (error) {
-      this.#fail(error);
+      this.#failOr(error);
     }
   }
 
@@ -558,7 +573,13 @@ export class GroupHost {
     }
   }
 
-  /** Somebody who reads for a client met a damaged record: the loop goes through what it does for its own. */
+  /** Between turns: damage has a way on, once the turn under way is over. */
+  #failOr(error: unknown): void {
+    if (isDamage(error)) this.damaged(error);
+    else this.#fail(error);
+  }
+
+  /** Somebody who reads for a client, or for another member, met a damaged record: the loop goes through what it does for its own. */
   damaged(error: unknown): void {
     if (!isDamage(error)) return;
     this.#found ??= error;

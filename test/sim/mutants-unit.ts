@@ -188,6 +188,59 @@ export const UNIT_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: 'mended-without-the-count',
+    rule: 'R6: what was damaged is mended in place only where all that nobody else has is known to be here',
+    seeds: [],
+    caughtBy: 'test/replica/mend.test.ts',
+    patches: [{ file: 'shared/driver/journal-check.ts', find: 'isAll ? accepted : null', replace: 'accepted' }],
+  },
+  {
+    name: 'records-of-its-own-uncounted',
+    rule: 'R6: a record that nobody else has and that is gone is noticed, each by itself',
+    seeds: [],
+    caughtBy: 'test/replica/mend.test.ts',
+    patches: [
+      {
+        file: 'shared/driver/kept.ts',
+        find: "['c/', 'm/', 'o/', 'r/', 'x/']",
+        replace: "['c/', 'm/', 'r/', 'x/']",
+      },
+    ],
+  },
+  {
+    name: 'older-acceptance-taken',
+    rule: 'R6: an acceptance counts as there only under its own ballot',
+    seeds: [],
+    caughtBy: 'test/replica/mend.test.ts',
+    patches: [{ file: 'shared/replica/opening.ts', find: 'return isSameBallot && equal(', replace: 'return equal(' }],
+  },
+  {
+    name: 'mended-over-older-damage',
+    rule: 'R6: only what was found outside of the turns is mended in place',
+    seeds: [],
+    caughtBy: 'test/replica/mend.test.ts',
+    patches: [
+      {
+        file: 'shared/replica/remedy.ts',
+        find: 'problems.some((code) => code !== BESIDE) && problems.every((code) => MENDABLE.has(code));',
+        replace: 'problems.some((code) => MENDABLE.has(code));',
+      },
+    ],
+  },
+  {
+    name: 'values-trusted-unchained',
+    rule: 'R6: a chosen value is believed only where it leads from the digest before it to the one after it',
+    seeds: [],
+    caughtBy: 'test/replica/mend.test.ts',
+    patches: [
+      {
+        file: 'shared/replica/mend.ts',
+        find: 'const found = before && wholeValue(log, at, before);',
+        replace: 'const found = { digest: after };',
+      },
+    ],
+  },
+  {
     name: 'written-after-a-failed-sync',
     rule: 'base rule 5: nothing is written to a store whose write failed',
     seeds: [],
