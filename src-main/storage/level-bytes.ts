@@ -6,8 +6,25 @@ export function must(condition: boolean): asserts condition {
 }
 
 /** LevelDB stores a CRC turned and added to, so that the CRC of bytes that hold a CRC is no special case. */
+const turned = (crc: number): number => (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
+
 export function fits(crc: number, stored: Uint8Array): boolean {
-  return new Cursor(stored).integer(4) === (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
+  return new Cursor(stored).integer(4) === turned(crc);
+}
+
+/** As LevelDB stores it, 4 bytes. */
+export function masked(crc: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, turned(crc), true);
+  return bytes;
+}
+
+/** A safe integer, seven bits to a byte, the lowest first. */
+export function varint(value: number): Uint8Array {
+  const bytes: number[] = [];
+  let left = value;
+  for (; left >= 128; left = Math.floor(left / 128)) bytes.push((left % 128) | 128);
+  return Uint8Array.from([...bytes, left]);
 }
 
 /** Reads a file of LevelDB's; what does not fit is `NotWhole`. */

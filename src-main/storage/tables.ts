@@ -1,9 +1,10 @@
 import { type FileHandle, mkdir, open, readdir, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { concat } from '../../shared/base/bytes.ts';
 import { crc32c } from '../../shared/base/crc32c.ts';
 import { errnoOf, fileError } from './errors.ts';
-import { DIRECTORY_MODE, syncDirectory } from './files.ts';
-import { Cursor, fits, must, NotWhole } from './level-bytes.ts';
+import { DIRECTORY_MODE, FILE_MODE, syncDirectory } from './files.ts';
+import { Cursor, fits, masked, must, NotWhole, varint } from './level-bytes.ts';
 import { liveTables } from './manifest.ts';
 
 /**
@@ -25,6 +26,11 @@ interface Block {
   readonly offset: number;
   /** Without its trailer. */
   readonly size: number;
+}
+
+/** A block as a list names it: in an index, by a key that is no lower than any of its own. */
+interface Listed extends Block {
+  readonly key: Uint8Array;
 }
 
 /**
@@ -68,6 +74,102 @@ export async function setTablesAside(location: string, aside: string, names: rea
   }
   for (const directory of [dirname(aside), aside, location]) await syncDirectory(directory);
 }
+
+/**
+ * Puts the blocks of a broken table that are whole into a table of their own, under the same order of keys: what one flipped bit takes is a block of some
+ * kilobytes. Returns how many there are; null, and nothing is written, where the index can't be read or no block is whole.
+ * @param to does not exist, or is overwritten @throws StoreError
+ */
+export async function salvageTable(from: string, to: string): Promise<number | null> {
+  try {
+    const file = await open(from, 'r');
+    try {
+      const kept = await wholeBlocks(file).catch((error: unknown) => {
+        if (error instanceof NotWhole || errnoOf(error) === 'EIO') return [];
+        throw error;
+      });
+      if (kept.length === 0) return null;
+      await writeTable(file, kept, to);
+      return kept.length;
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw fileError(error, 'write');
+  }
+}
+
+async function wholeBlocks(file: FileHandle): Promise<readonly Listed[]> {
+  const { size } = await file.stat();
+  must(size >= FOOTER_BYTES);
+  const { index } = footerOf(await readAt(file, new Uint8Array(FOOTER_BYTES), size - FOOTER_BYTES));
+  const kept: Listed[] = [];
+  for (const block of blocksIn(await contentsOf(file, index))) {
+    try {
+      must(endOf(block) <= index.offset);
+      await checkBlock(new Window(file, endOf(block)), block);
+      kept.push(block);
+    } catch (error) {
+      if (!(error instanceof NotWhole) && errnoOf(error) !== 'EIO') throw error;
+    }
+  }
+  return kept;
+}
+
+/** Without a filter: that of the old table speaks of other offsets, and LevelDB needs none. */
+async function writeTable(from: FileHandle, blocks: readonly Listed[], to: string): Promise<void> {
+  const file = await open(to, 'w', FILE_MODE);
+  try {
+    let at = 0;
+    const put = async (bytes: Uint8Array): Promise<void> => {
+      for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done)).bytesWritten;
+      at += bytes.length;
+    };
+    const index: { readonly key: Uint8Array; readonly value: Uint8Array }[] = [];
+    for (const { key, offset, size } of blocks) {
+      index.push({ key, value: handleOf({ offset: at, size }) });
+      await put(await readAt(from, new Uint8Array(size + TRAILER_BYTES), offset));
+    }
+    const lists = [listOf([]), listOf(index)];
+    const handles: Uint8Array[] = [];
+    for (const list of lists) {
+      handles.push(handleOf({ offset: at, size: list.length }));
+      await put(withTrailer(list));
+    }
+    const footer = new Uint8Array(FOOTER_BYTES);
+    footer.set(concat(...handles));
+    new DataView(footer.buffer).setBigUint64(HANDLES_BYTES, MAGIC, true);
+    await put(footer);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** A block of names and values, not packed, each name in full. */
+function listOf(entries: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]): Uint8Array {
+  const parts: Uint8Array[] = [];
+  const restarts: number[] = [];
+  let at = 0;
+  for (const { key, value } of entries) {
+    restarts.push(at);
+    const entry = concat(Uint8Array.of(0), varint(key.length), varint(value.length), key, value);
+    parts.push(entry);
+    at += entry.length;
+  }
+  if (restarts.length === 0) restarts.push(0);
+  const end = new Uint8Array(4 * (restarts.length + 1));
+  const view = new DataView(end.buffer);
+  for (const [i, restart] of [...restarts, restarts.length].entries()) view.setUint32(4 * i, restart, true);
+  return concat(...parts, end);
+}
+
+function withTrailer(contents: Uint8Array): Uint8Array {
+  const plain = concat(contents, Uint8Array.of(0));
+  return concat(plain, masked(crc32c(plain)));
+}
+
+const handleOf = ({ offset, size }: Block): Uint8Array => concat(varint(offset), varint(size));
 
 async function isWhole(path: string): Promise<boolean> {
   const file = await open(path, 'r');
@@ -124,20 +226,20 @@ function blockFrom(handle: Cursor): Block {
 }
 
 /** The blocks that an index or a metaindex points to. */
-function* blocksIn(list: Uint8Array): Generator<Block> {
+function* blocksIn(list: Uint8Array): Generator<Listed> {
   must(list.length >= 4);
   const restarts = new Cursor(list.subarray(-4)).integer(4);
   must(restarts > 0 && restarts <= list.length / 4 - 1);
   const entries = new Cursor(list.subarray(0, -4 * (restarts + 1)));
-  let keyBytes = 0;
+  let key: Uint8Array = new Uint8Array(0);
   while (entries.left > 0) {
     const shared = entries.varint();
     const own = entries.varint();
     const valueBytes = entries.varint();
-    must(shared <= keyBytes);
-    keyBytes = shared + entries.take(own).length;
+    must(shared <= key.length);
+    key = concat(key.subarray(0, shared), entries.take(own));
     const value = new Cursor(entries.take(valueBytes));
-    yield blockFrom(value);
+    yield { ...blockFrom(value), key };
     must(value.left === 0);
   }
 }
