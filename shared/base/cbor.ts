@@ -223,6 +223,13 @@ export function asArray(value: Cbor | undefined, length?: number): readonly Cbor
   return value;
 }
 
+/** An array of any length up to `max`. */
+export function asList(value: Cbor | undefined, max: number): readonly Cbor[] {
+  const items = asArray(value);
+  if (items.length > max) throw new FormatError(`more than ${max} items`);
+  return items;
+}
+
 /** A safe integer in `min … max`. */
 export function asInteger(value: Cbor | undefined, min = 0, max = Number.MAX_SAFE_INTEGER): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max) {

@@ -3,6 +3,7 @@ import {
   asBoolean,
   asBytes,
   asInteger,
+  asList,
   type Cbor,
   decodeCbor,
   encodeCbor,
@@ -99,12 +100,6 @@ const asSlot = (value: Cbor | undefined): Slot => slot(asInteger(value));
 /** One that can be proposed in: slot 0 is the genesis. */
 const asOpenSlot = (value: Cbor | undefined): Slot => slot(asInteger(value, 1));
 const asHash = (value: Cbor | undefined): Uint8Array => asBytes(value, 32);
-
-function asList(value: Cbor | undefined, max: number): readonly Cbor[] {
-  const list = asArray(value);
-  if (list.length > max) throw new FormatError(`more than ${max} items`);
-  return list;
-}
 
 /** @param hash the hash of a payload of commands, which may refuse it. @throws FormatError */
 export function decodeMessage(bytes: Uint8Array, hash: HashPayload): Message {

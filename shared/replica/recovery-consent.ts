@@ -4,6 +4,7 @@ import {
   asBoolean,
   asBytes,
   asInteger,
+  asList,
   asText,
   type Cbor,
   decodeCbor,
@@ -163,7 +164,7 @@ function decodeReport(bytes: Uint8Array): Report {
     votes: asBoolean(votes),
     prefix: slot(asInteger(prefix)),
     digest: asBytes(digest, HASH_BYTES),
-    inForce: bounded(inForce, IN_FORCE_MAX).map((row): InForce => {
+    inForce: asList(inForce, IN_FORCE_MAX).map((row): InForce => {
       const [at, from, configuration] = asArray(row, 3);
       return {
         slot: slot(asInteger(at)),
@@ -171,7 +172,7 @@ function decodeReport(bytes: Uint8Array): Report {
         configuration: decodeConfiguration(configuration),
       };
     }),
-    accepted: bounded(accepted, ACCEPTED_MAX).map(decodeAccepted),
+    accepted: asList(accepted, ACCEPTED_MAX).map(decodeAccepted),
   };
   const [first] = report.inForce;
   if (first === undefined || first.from > report.prefix + 1)
@@ -199,12 +200,6 @@ function decodeAccepted(row: Cbor): ReportedValue {
     throw new FormatError('a configuration with the hash of another value');
   }
   return reported;
-}
-
-function bounded(value: Cbor | undefined, max: number): readonly Cbor[] {
-  const items = asArray(value);
-  if (items.length > max) throw new FormatError(`more than ${max} items`);
-  return items;
 }
 
 const ascends = (numbers: readonly number[]): boolean =>

@@ -1,17 +1,20 @@
 import { equal } from '../base/bytes.ts';
-import type { EntryId, Slot } from '../base/ids.ts';
+import type { EntryId, Seq, Slot } from '../base/ids.ts';
 import {
   type Body,
   type Command,
   type DocumentReader,
+  decodePayload,
   type EditBody,
   keyedEntryId,
   numberedEntryId,
+  type Run,
   type SessionId,
   type SingleBody,
   tagOf,
+  type Verdict,
 } from '../document/index.ts';
-import type { Base } from './rows.ts';
+import type { Base, Extra } from './rows.ts';
 
 /** What the author's peer says about a command as it is written. */
 export interface Written {
@@ -34,6 +37,43 @@ export interface Item {
   readonly root: Base | null;
   readonly supersedes: Item['command']['seq'] | null;
   readonly quiet: boolean;
+}
+
+/** A run's commands as items; the caller gives them handles. */
+export function itemsOf(run: Run, extras: readonly Extra[]): Item[] {
+  const extraOf = new Map(extras.map((each) => [each.seq, each]));
+  return run.commands.map((command) => {
+    if (command.payload === null) throw new RangeError('an own pending command has its payload');
+    const { writer, body } = decodePayload(command.kind, command.payload);
+    const extra = extraOf.get(command.seq);
+    return {
+      handle: 0,
+      command,
+      body,
+      writer,
+      root: extra?.root ?? null,
+      supersedes: extra?.supersedes ?? null,
+      quiet: extra?.quiet ?? false,
+    };
+  });
+}
+
+/** A command that was added. It is *saved* once the operations of the next `cut` are on the disk. */
+export interface Pending {
+  /** Names the wish, not the command: whatever takes its place after a merge has the same handle. */
+  readonly handle: number;
+  readonly seq: Seq;
+  readonly hash: Uint8Array;
+  /** The entries it makes or changes, one for each body; null for a body about no entry. */
+  readonly entries: readonly (EntryId | null)[];
+}
+
+/** What at last became of a handle. */
+export interface Settled {
+  readonly handle: number;
+  /** Of the command that decided it: the last successor. */
+  readonly seq: Seq;
+  readonly verdict: Verdict;
 }
 
 /** A body with its place: `index` is null where it is the whole command. */

@@ -1,9 +1,8 @@
 import { equal, toHex } from '../base/bytes.ts';
-import type { EntryId, Incarnation, Seq } from '../base/ids.ts';
+import type { EntryId, Incarnation } from '../base/ids.ts';
 import {
   type Body,
   type DocumentReader,
-  decodePayload,
   isRefused,
   type Refused,
   type Run,
@@ -13,40 +12,14 @@ import {
   tagOf,
 } from '../document/index.ts';
 import { verdictOf, wasJudged } from './evidence.ts';
-import { entryOf, type Item, placedBodies, type Tip } from './items.ts';
-import type { Base, Extra, RunRow } from './rows.ts';
-
-/** A row that a former incarnation left. */
-export interface FormerRow extends RunRow {
-  readonly key: string;
-  /** The last seq of that incarnation whose outcome was taken in. */
-  readonly settled: Seq;
-}
-
-/** A run's commands as items; the caller gives them handles. */
-export function itemsOf(run: Run, extras: readonly Extra[]): Item[] {
-  const extraOf = new Map(extras.map((each) => [each.seq, each]));
-  return run.commands.map((command) => {
-    if (command.payload === null) throw new RangeError('an own pending command has its payload');
-    const { writer, body } = decodePayload(command.kind, command.payload);
-    const extra = extraOf.get(command.seq);
-    return {
-      handle: 0,
-      command,
-      body,
-      writer,
-      root: extra?.root ?? null,
-      supersedes: extra?.supersedes ?? null,
-      quiet: extra?.quiet ?? false,
-    };
-  });
-}
+import { entryOf, type Item, itemsOf, placedBodies, type Tip } from './items.ts';
+import type { Base, StoredRun } from './rows.ts';
 
 export const firstTime = (run: Run): number => run.commands[0]?.timeMs ?? 0;
 
 /** What is left to do of former incarnations whose sessions are closed, in the order in which it was written. */
 export function* remainder(
-  rows: readonly FormerRow[],
+  rows: readonly StoredRun[],
   own: SessionId,
   reader: DocumentReader,
   onRefused: (from: Incarnation, item: Item, verdict: Refused) => void,
@@ -74,7 +47,7 @@ export function* remainder(
 }
 
 /** One of these commands is the last that was judged, or follows on it: so all before it are those that were. */
-function chains(rows: readonly FormerRow[], incarnation: Incarnation, { lastSeq, lastHash }: SessionRecord): boolean {
+function chains(rows: readonly StoredRun[], incarnation: Incarnation, { lastSeq, lastHash }: SessionRecord): boolean {
   return rows.some(
     ({ run }) =>
       run.incarnation === incarnation &&

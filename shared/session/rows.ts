@@ -68,6 +68,23 @@ export interface RunRow {
   readonly extras: readonly Extra[];
 }
 
+/** A run as it lies on the disk. */
+export interface StoredRun extends RunRow {
+  readonly key: string;
+  /** The last seq of its incarnation whose outcome was taken in. */
+  readonly settled: Seq;
+}
+
+/** What an outbox left on the disk. */
+export interface OutboxRows {
+  /** In the order of their first seqs, those of former incarnations among them. */
+  readonly runs: readonly StoredRun[];
+  /** The last seq of an incarnation whose outcome was taken in; 0 before the first. */
+  readonly settledOf: (incarnation: Incarnation) => Seq;
+  /** By their keys. */
+  readonly refused: ReadonlyMap<string, RefusedItem>;
+}
+
 /** A command that was refused, with its wording and the reason. */
 export interface RefusedItem {
   /** What `dismiss` takes. */
@@ -116,6 +133,24 @@ export function decodeRunRow(bytes: Uint8Array): RunRow {
       };
     }),
   };
+}
+
+/** All of an outbox' rows. @throws FormatError where a row is damaged */
+export function decodeRows(rows: readonly Row[]): OutboxRows {
+  const settled = new Map<string, Seq>();
+  const refused = new Map<string, RefusedItem>();
+  const found: StoredRun[] = [];
+  for (const [key, value] of rows) {
+    if (key.startsWith(REFUSED_PREFIX)) refused.set(key, decodeRefused(value));
+    else if (key.endsWith('/settled'))
+      settled.set(key.slice(OUTBOX_PREFIX.length, -'/settled'.length), decodeSettled(value));
+    else if (key.startsWith(OUTBOX_PREFIX)) found.push({ key, settled: seq(0), ...decodeRunRow(value) });
+  }
+  const settledOf = (incarnation: Incarnation): Seq => settled.get(incarnation) ?? seq(0);
+  const runs = found
+    .map((row) => ({ ...row, settled: settledOf(row.run.incarnation) }))
+    .sort((a, b) => a.run.firstSeq - b.run.firstSeq);
+  return { runs, settledOf, refused };
 }
 
 export const encodeSettled = (at: Seq): Uint8Array => encodeCbor([VERSION, at]);

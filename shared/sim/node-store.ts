@@ -38,7 +38,7 @@ export function isDamage(error: unknown): error is Error {
 }
 
 /**
- * One node's data directory, and what a running peer does with its own (`src-main/peer/group-host.ts`): how it is made, opened, judged, and marked where
+ * One node's data directory, and what a running peer does with its own (`src-main/peer/group-store.ts`): how it is made, opened, judged, and marked where
  * it is damaged. Beside it stands what the checks hold against it: everything that ever reached this disk (`view`).
  */
 export class NodeStore {

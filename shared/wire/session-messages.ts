@@ -3,6 +3,7 @@ import {
   asBoolean,
   asBytes,
   asInteger,
+  asList,
   asText,
   type Cbor,
   decodeCbor,
@@ -143,7 +144,7 @@ export function encodeSeen(seen: readonly Seen[]): Cbor {
 
 /** @throws FormatError */
 export function decodeSeen(value: Cbor | undefined): Seen[] {
-  return list(value, SEEN_MAX).map((item) => {
+  return asList(value, SEEN_MAX).map((item) => {
     const [incarnation, nonce, turn, twice] = asArray(item, 4);
     return {
       incarnation: incarnationFromBytes(asBytes(incarnation, 16)),
@@ -163,13 +164,13 @@ const hello = (m: Hello): Cbor => [
 ];
 
 const asAddresses = (value: Cbor | undefined): string[] =>
-  list(value, ADDRESSES_MAX).map((a) => asText(a, ADDRESS_LENGTH_MAX));
+  asList(value, ADDRESSES_MAX).map((a) => asText(a, ADDRESS_LENGTH_MAX));
 
 /** @throws FormatError */
 export function decodeSessionMessage(bytes: Uint8Array): SessionMessage {
   const [type, ...f] = asArray(decodeCbor(bytes));
   if (type === OFFER && f.length === 1) {
-    return { type: 'offer', runs: list(f[0], RUNS_MAX).map((run) => asBytes(run)) };
+    return { type: 'offer', runs: asList(f[0], RUNS_MAX).map((run) => asBytes(run)) };
   }
   if (type === HELLO && f.length === 4) {
     return {
@@ -177,7 +178,7 @@ export function decodeSessionMessage(bytes: Uint8Array): SessionMessage {
       addresses: asAddresses(f[0]),
       levelMax: asInteger(f[1], 1),
       version: asText(f[2], 64),
-      known: list(f[3], KNOWN_MAX).map((item) => {
+      known: asList(f[3], KNOWN_MAX).map((item) => {
         const [peer, addresses] = asArray(item, 2);
         return { peer: peerFromKey(asBytes(peer, 32)), addresses: asAddresses(addresses) };
       }),
@@ -186,7 +187,7 @@ export function decodeSessionMessage(bytes: Uint8Array): SessionMessage {
   if (type === LEAD && f.length === 1) return { type: 'lead', to: peerFromKey(asBytes(f[0], 32)) };
   if (type === GREETING && f.length === 2) return { type: 'greeting', asks: asBoolean(f[0]), seen: decodeSeen(f[1]) };
   if (type === RECOVERY && f.length === 1) {
-    return { type: 'recovery', renunciations: list(f[0], SURVIVORS_MAX).map((each) => asBytes(each)) };
+    return { type: 'recovery', renunciations: asList(f[0], SURVIVORS_MAX).map((each) => asBytes(each)) };
   }
   if (type === RECOVERY_ASK && f.length === 2) {
     return { type: 'recovery-ask', slot: slot(asInteger(f[0], 1)), hash: asBytes(f[1], 32) };
@@ -195,10 +196,4 @@ export function decodeSessionMessage(bytes: Uint8Array): SessionMessage {
     return { type: 'recovery-value', slot: slot(asInteger(f[0], 1)), value: asBytes(f[1]) };
   }
   throw new FormatError('an unknown session message');
-}
-
-function list(value: Cbor | undefined, max: number): readonly Cbor[] {
-  const items = asArray(value);
-  if (items.length > max) throw new FormatError(`more than ${max} items`);
-  return items;
 }

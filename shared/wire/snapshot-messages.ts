@@ -3,6 +3,7 @@ import {
   asBoolean,
   asBytes,
   asInteger,
+  asList,
   asText,
   type Cbor,
   decodeCbor,
@@ -112,7 +113,7 @@ export function decodeHeader(value: Cbor | undefined): SnapshotHeader {
     slot: slot(asInteger(at, 1)),
     digest: asBytes(digest, 32),
     state: asBytes(state, 32),
-    configurations: list(configurations, CONFIGURATIONS_MAX).map((each) => {
+    configurations: asList(configurations, CONFIGURATIONS_MAX).map((each) => {
       const [named, from, configuration] = asArray(each, 3);
       const at = asInteger(named, 1);
       return {
@@ -161,7 +162,7 @@ export function decodeSnapshotMessage(bytes: Uint8Array): SnapshotMessage {
       type: 'snapshot-part',
       header: decodeHeader(f[0]),
       cursor: asCursor(f[1]),
-      rows: list(f[2], ROWS_MAX).map((row): StateRow => {
+      rows: asList(f[2], ROWS_MAX).map((row): StateRow => {
         const [key, record] = asArray(row, 2);
         return [asText(key, KEY_LENGTH_MAX), asBytes(record)];
       }),
@@ -173,15 +174,9 @@ export function decodeSnapshotMessage(bytes: Uint8Array): SnapshotMessage {
     return {
       type: 'history-part',
       to: slot(asInteger(f[0], 1)),
-      values: list(f[1], VALUES_MAX).map((value) => asBytes(value)),
+      values: asList(f[1], VALUES_MAX).map((value) => asBytes(value)),
       before: asBytes(f[2], 32),
     };
   }
   throw new FormatError('an unknown snapshot message');
-}
-
-function list(value: Cbor | undefined, max: number): readonly Cbor[] {
-  const items = asArray(value);
-  if (items.length > max) throw new FormatError(`more than ${max} items`);
-  return items;
 }

@@ -10,12 +10,13 @@ import {
 } from '../group/join-host.ts';
 import type { BatchVerifier } from '../group/verifier.ts';
 import type { Network } from '../network/network.ts';
-import type { GroupHost, Log } from './group-host.ts';
+import type { GroupHost } from './group-host.ts';
+import type { Log } from './log.ts';
 import { whyNot } from './why.ts';
 import { said } from './writing.ts';
 
 export interface AdmissionInit {
-  readonly host: (group: GroupId) => GroupHost | undefined;
+  readonly hosts: ReadonlyMap<GroupId, GroupHost>;
   readonly network: () => Network;
   readonly verifier: BatchVerifier;
   readonly selfName: () => string;
@@ -25,9 +26,50 @@ export interface AdmissionInit {
 
 /** How often somebody who waits for the group is told why. Milliseconds. */
 const WHY_MS = 1_000;
+/** Whether the door for joiners should be open is looked at this often, and at every change. Milliseconds. */
+const DOOR_MS = 500;
+
+/** The door for joiners: strangers may knock only while an invitation is open here or somebody is being let in. */
+export class JoinDoor {
+  readonly #init: AdmissionInit;
+  readonly #admission: JoinHost;
+  #timer: NodeJS.Timeout | null = null;
+  #isOpen = false;
+
+  constructor(init: AdmissionInit) {
+    this.#init = init;
+    this.#admission = createAdmission(init);
+  }
+
+  /** From now on it is looked after by itself, too: invitations expire. */
+  start(): void {
+    this.#timer = setInterval(() => this.tend(), DOOR_MS);
+  }
+
+  /** Opens it, or shuts it, as things stand now. */
+  tend(): void {
+    const wanted =
+      this.#admission.wantsDoor() ||
+      [...this.#init.hosts.values()].some(
+        ({ replica, isOpen }) =>
+          isOpen &&
+          replica.reader.member(replica.self)?.rights === 'keeper' &&
+          replica.reader.invitations().some(({ expiresMs }) => expiresMs === null || expiresMs > Date.now()),
+      );
+    if (wanted === this.#isOpen) return;
+    this.#isOpen = wanted;
+    this.#init.network().setJoinDoor(wanted ? this.#admission.onJoin : null);
+  }
+
+  /** Ends the conversations and admissions under way. */
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#admission.stop();
+  }
+}
 
 /** Lets joiners in: any keeper's machine may, and the first admission in the log wins. */
-export function createAdmission(init: AdmissionInit): JoinHost {
+function createAdmission(init: AdmissionInit): JoinHost {
   /** Admissions of this machine that the group has not judged. */
   const underWay = new Map<string, PeerId>();
 
@@ -37,7 +79,7 @@ export function createAdmission(init: AdmissionInit): JoinHost {
     onProblem: (error) => init.log('warn', 'a join conversation failed', { error: String(error) }),
 
     invitation(group, key): InvitationState {
-      const reader = init.host(group)?.replica.reader;
+      const reader = init.hosts.get(group)?.replica.reader;
       const invitation = reader?.invitation(key);
       if (!invitation) return { state: 'unknown' };
       if (invitation.usedBy !== null) return { state: 'used', by: invitation.usedBy };
@@ -49,7 +91,7 @@ export function createAdmission(init: AdmissionInit): JoinHost {
     },
 
     welcome(group) {
-      const { replica } = init.host(group) as GroupHost;
+      const { replica } = init.hosts.get(group) as GroupHost;
       const { reader } = replica;
       const own = { peer: replica.self, name: init.selfName(), addresses: init.addressesOf(replica.self) };
       const others = reader
@@ -65,7 +107,7 @@ export function createAdmission(init: AdmissionInit): JoinHost {
     },
 
     async admit(request, onWaiting, signal): Promise<AdmitResult> {
-      const host = init.host(request.group);
+      const host = init.hosts.get(request.group);
       if (!host) return { ok: false, code: 'INVITATION_UNKNOWN' };
       const { reader } = host.replica;
       const invitation = reader.invitation(request.invitationKey);

@@ -20,7 +20,7 @@ import { SetupError } from '../group/setup-error.ts';
 import { openLevelStore } from '../storage/level-store.ts';
 import { damagedTables } from '../storage/tables.ts';
 import { storeFailure } from './failures.ts';
-import { inspectStore, readStore, write } from './group-host.ts';
+import { inspectStore, readStore, write } from './group-store.ts';
 import { onlyMember } from './lookup.ts';
 
 export interface RecoverWish {

@@ -32,7 +32,8 @@ import {
   rename,
   revoke,
 } from './governing.ts';
-import { type GroupHost, isDamage } from './group-host.ts';
+import type { GroupHost } from './group-host.ts';
+import { isDamage } from './group-store.ts';
 import { isSettled, untilInForce } from './in-force.ts';
 import { entryNamed, groupNamed, memberNamed } from './lookup.ts';
 import { carriedRuns, carry, outboxLines } from './outbox.ts';

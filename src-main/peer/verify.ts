@@ -19,7 +19,7 @@ import { SetupError } from '../group/setup-error.ts';
 import { createVerifier } from '../group/verifier.ts';
 import { openLevelStore } from '../storage/level-store.ts';
 import { damagedTables } from '../storage/tables.ts';
-import { inspectStore } from './group-host.ts';
+import { inspectStore } from './group-store.ts';
 
 export interface VerifyProblem {
   readonly code: DamageCode;

@@ -256,7 +256,7 @@ export const UNIT_MUTANTS: readonly Mutant[] = [
     caughtBy: 'test/session/outbox.test.ts',
     patches: [
       {
-        file: 'shared/session/outbox.ts',
+        file: 'shared/session/settling.ts',
         find: 'if (!equal(item.command.hash, outcome.hash)) {',
         replace: 'if (item.command.hash.length !== outcome.hash.length) {',
       },

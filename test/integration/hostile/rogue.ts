@@ -12,7 +12,7 @@ import { createLibp2pNetwork } from '../../../src-main/network/libp2p-network.ts
 import type { Network, Purpose } from '../../../src-main/network/network.ts';
 import { DATA_PROTOCOLS, PULSE_PROTOCOL } from '../../../src-main/network/protocols.ts';
 import { decodePulse, encodePulse, type Pulse } from '../../../src-main/network/pulse.ts';
-import { inspectStore } from '../../../src-main/peer/group-host.ts';
+import { inspectStore } from '../../../src-main/peer/group-store.ts';
 import { openLevelStore } from '../../../src-main/storage/level-store.ts';
 import { after, type Machine, until } from './harness.ts';
 
