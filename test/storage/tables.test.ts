@@ -8,7 +8,7 @@ import { concat, equal, utf8 } from '../../shared/base/bytes.ts';
 import { crc32c } from '../../shared/base/crc32c.ts';
 import { Random } from '../../shared/base/random.ts';
 import { liveTables } from '../../src-main/storage/manifest.ts';
-import { brokenTables, damagedTables, setTablesAside } from '../../src-main/storage/tables.ts';
+import { brokenTables, damagedTables, salvageTable, setTablesAside } from '../../src-main/storage/tables.ts';
 import { copyFolder, temporaryFolder } from './places.ts';
 import { storeErrorOf } from './turns.ts';
 
@@ -304,6 +304,56 @@ describe('broken tables', () => {
     expect([...left].filter(([key, value]) => !equal(value, rows.get(key) ?? new Uint8Array(0)))).toEqual([]);
     for (const name of broken) expect(existsSync(join(aside, name))).toBe(true);
   }, 60_000);
+});
+
+describe('what is whole of a broken table', () => {
+  const db = join(folder.path, 'salvaged');
+  const aside = join(folder.path, 'aside of salvaged');
+
+  /** Repairs as the store does, and gives what it then holds. */
+  async function salvaged(broken: readonly string[]): Promise<Map<string, Uint8Array>> {
+    expect(await brokenTables(db)).toEqual(broken);
+    await setTablesAside(db, aside, broken);
+    for (const name of broken) await salvageTable(join(aside, name), join(db, name));
+    expect(await brokenTables(db)).toEqual([]);
+    expect(repair(db)).toBe(0);
+    const left = await readRows(db);
+    expect([...left].filter(([key, value]) => !equal(value, rows.get(key) ?? new Uint8Array(0)))).toEqual([]);
+    return left;
+  }
+
+  test('goes in again: a flipped bit in each table takes a block of each', async () => {
+    copyFolder(whole, db);
+    const random = new Random(7);
+    for (const name of tables) {
+      const bytes = readFileSync(join(db, name));
+      const [metaindex] = handlesOf(bytes);
+      writeFileSync(join(db, name), flipped(bytes, random.below(8 * (metaindex / 2))));
+    }
+    const lost = rows.size - (await salvaged(tables)).size;
+    expect(lost).toBeGreaterThan(0);
+    // A block holds 4 KiB, packed twice as much or more, and so a few dozen rows at the most.
+    expect(lost).toBeLessThan(40 * tables.length);
+  }, 60_000);
+
+  test('is all of it where only what leads to its blocks was damaged, but the index', async () => {
+    copyFolder(whole, db);
+    const name = tables[0] as string;
+    const bytes = readFileSync(join(db, name));
+    const [metaindex] = handlesOf(bytes);
+    writeFileSync(join(db, name), flipped(bytes, 8 * metaindex + 3));
+    expect((await salvaged([name])).size).toBe(rows.size);
+  }, 60_000);
+
+  test('is nothing where the index is gone: nothing is written', async () => {
+    copyFolder(whole, db);
+    const name = tables[0] as string;
+    const bytes = readFileSync(join(db, name));
+    writeFileSync(join(db, name), bytes.subarray(0, bytes.length - 10));
+    await setTablesAside(db, aside, [name]);
+    expect(await salvageTable(join(aside, name), join(db, name))).toBeNull();
+    expect(existsSync(join(db, name))).toBe(false);
+  });
 });
 
 test('a table that a kill or a close left unfinished is set aside, and the database opens as it is', async () => {
