@@ -385,6 +385,11 @@ export class Replica implements Application {
     return this.#reach.peers;
   }
 
+  /** Who leads, as far as is known here; null while nobody does. */
+  get leader(): PeerId | null {
+    return this.#leader;
+  }
+
   inspect(): CoreView {
     return this.#core.inspect();
   }

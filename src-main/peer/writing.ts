@@ -19,6 +19,7 @@ import type { Pending, Written as Said } from '../../shared/session/index.ts';
 import type { Network } from '../network/network.ts';
 import { refusedAtOnce, refusedByGroup, storeFailure } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
+import { pushedBack } from './push-back.ts';
 import { type Ended, waitFor } from './waiting.ts';
 import { whyNot, whyUnsound } from './why.ts';
 
@@ -88,7 +89,8 @@ async function write(host: GroupHost, wish: Wish, give: (outcomes: Outcomes) => 
           pending = give({
             saved: () => {
               isSaved = true;
-              if (wish.wait === 'saved' || isLate) done(null);
+              if (isLate) done(null);
+              else if (wish.wait === 'saved') void pushedBack(host).then(() => done(null));
             },
             settled: (verdict) => done(verdict),
           });
