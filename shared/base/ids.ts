@@ -33,8 +33,8 @@ const peerOfKey = new Map<string, PeerId>();
 /** Ids of strangers pass through here too, so the tables are emptied before they grow without bound. */
 const CACHED_PEERS_MAX = 10_000;
 
-/** Bytes as a key of a table: one letter a byte. */
-const nameOf = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
+/** Bytes as a key of a table: one letter a byte. (Spread, they would be iterated over, which takes four times as long.) */
+const nameOf = (bytes: Uint8Array): string => Reflect.apply(String.fromCharCode, null, bytes);
 
 function remember(peer: PeerId, key: Uint8Array): void {
   if (keyOfPeer.size >= CACHED_PEERS_MAX) {

@@ -424,10 +424,18 @@ export async function leaderOf(peers: readonly Peer[]): Promise<Peer> {
 
 export const textsOf = (log: readonly LogLine[]): (string | null)[] => log.map(({ text }) => text);
 
-/** A port that nobody listens on, below those that outgoing connections are given, so that it stays free. */
+/** Ports for the files that run at the same time: a peer that is stopped for a while finds its own still free. */
+const PORTS_EACH = 1_000;
+const firstPort = 10_000 + (Number(process.env.VITEST_POOL_ID ?? 0) % 20) * PORTS_EACH;
+let portsGiven = Math.floor(Math.random() * PORTS_EACH);
+
+/**
+ * A port that nobody listens on, below those that outgoing connections are given, so that it stays free. Not one that this file or one beside it was
+ * given before, even if nobody listens there now.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const port = firstPort + (portsGiven++ % PORTS_EACH);
     const server = createServer();
     const isFree = await new Promise<boolean>((resolve) => {
       server.once('error', () => resolve(false));

@@ -288,8 +288,10 @@ export function networkContract(name: string, makeWorld: () => World): void {
 
     test('stop sends what is queued, tells the others, and can be called again', async () => {
       const [a, b] = await pair();
-      const last = Array.from({ length: 6 }, (_, n) => pattern(2_000_000, n));
+      // Far more than a new connection lets go at once, and little enough for the time that a stop has, however busy the machine.
+      const last = Array.from({ length: 6 }, (_, n) => pattern(300_000, n));
       for (const frame of last) expect(a.network.send(b.network.self, 'consensus', frame)).toBe(true);
+      expect(a.network.queuedBytes(b.network.self, 'consensus')).toBeGreaterThan(1_500_000);
       await Promise.all([a.network.stop(), a.network.stop()]);
       await a.network.stop();
       await until(() => b.events.connections.length === 2, 'the loss');

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect } from 'vitest';
 import type { CommittedLine, GroupStatus, PeerService } from '../../../shared/ipc/contract.ts';
-import { connect } from '../../../src-main/cli/client.ts';
+import { connect, type PeerConnection } from '../../../src-main/cli/client.ts';
 
 /** Real peers of the built command, for tests that maltreat them. */
 
@@ -132,6 +132,8 @@ export class Machine {
   #log: LogLine[] = [];
   #err = '';
   #address = '';
+  /** To the process that runs, once it was asked something. */
+  #connection: Promise<PeerConnection> | null = null;
 
   constructor(name: string, dir = inPlace(name)) {
     this.name = name;
@@ -182,6 +184,7 @@ export class Machine {
     const lines = createInterface({ input: child.stderr as NodeJS.ReadableStream });
     lines.on('line', (line) => this.#log.push(...(objects(line) as unknown as LogLine[])));
     this.#exited = new Promise((resolve) => child.once('exit', resolve));
+    child.once('exit', () => this.#hangUp());
     const ready = new Promise<string>((resolve) => {
       createInterface({ input: child.stdout as NodeJS.ReadableStream }).once('line', resolve);
     });
@@ -216,12 +219,21 @@ export class Machine {
 
   async ask<T>(question: (service: PeerService, signal: AbortSignal) => Promise<T>): Promise<T> {
     const signal = AbortSignal.timeout(PATIENCE_MS);
-    const connection = await connect(this.dir, signal);
+    this.#connection ??= connect(this.dir, signal);
     try {
-      return await question(connection.service, signal);
-    } finally {
-      connection.close();
+      return await question((await this.#connection).service, signal);
+    } catch (error) {
+      this.#hangUp(); // it may be the connection's fault
+      throw error;
     }
+  }
+
+  #hangUp(): void {
+    this.#connection?.then(
+      (connection) => connection.close(),
+      () => undefined,
+    );
+    this.#connection = null;
   }
 
   /** Of its only group, or of the one that is named. */
@@ -289,9 +301,11 @@ export async function alone(name = 'Ana', dir?: string): Promise<{ machine: Mach
 
 /** Three machines that decide together and have three entries. */
 export async function trio(dirs: { readonly cy?: string } = {}): Promise<Trio> {
-  const { machine: ana, group } = await alone();
-  const ben = await new Machine('Ben').serve();
-  const cy = await new Machine('Cy', dirs.cy).serve();
+  const [{ machine: ana, group }, ben, cy] = await Promise.all([
+    alone(),
+    new Machine('Ben').serve(),
+    new Machine('Cy', dirs.cy).serve(),
+  ]);
   for (const guest of [ben, cy]) await guest.join(await ana.invite());
   const all = [ana, ben, cy] as const;
   await until(async () => (await ana.status()).quorum.voters === 3, 'three voters');

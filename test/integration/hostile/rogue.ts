@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection, Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import type { Incarnation, PeerId } from '../../../shared/base/ids.ts';
@@ -17,6 +18,9 @@ import { openLevelStore } from '../../../src-main/storage/level-store.ts';
 import { after, type Machine, until } from './harness.ts';
 
 /** Whoever has a member's directory can speak as that member. What they can say to harm the others is tried out here. */
+
+/** From one try to enter to the next: each costs both sides a handshake. */
+const AGAIN_MS = 200;
 
 export interface Stolen extends Identity {
   readonly incarnation: Incarnation;
@@ -60,7 +64,8 @@ export async function enter(rogue: Host, victim: Machine): Promise<Entered> {
     try {
       return await tryToEnter(rogue, victim);
     } catch {
-      return null; // still shunned for what it did before, or taken for the connection it had
+      await sleep(AGAIN_MS); // still shunned for what it did before, or taken for the connection it had
+      return null;
     }
   }, 'the way in');
 }
