@@ -89,7 +89,7 @@ export class Document {
   apply(slot: Slot, payload: Uint8Array): Applied | UpdateNeeded {
     const batch = readBatch(payload);
     if (batch === 'newer') return { type: 'update-needed', slot, why: 'a value in a newer format' };
-    const applying = new Applying(this.#ports, slot);
+    const applying = new Applying(this.#ports, slot, payload.length);
     if (batch === 'bad') applying.ignored.push({ why: 'format', peer: null, incarnation: null, seq: null });
     else {
       try {
@@ -132,13 +132,15 @@ export function genesisOps(bytes: Uint8Array): KvOp[] {
   const { founder, incarnation } = genesis;
   admitMember(state, founder, { name: '', rights: 'keeper', pinned: null, incarnation, slot: slotOf(0) });
   state.put(clockPlace, notePlaced([], slotOf(0), genesis.timeMs));
-  return close(state, slotOf(0), ZERO_HASH);
+  return close(state, { slot: slotOf(0), stateHash: ZERO_HASH, logBytes: 0, stateBytes: 0 });
 }
 
-function close(state: Overlay, slot: Slot, before: Uint8Array): KvOp[] {
-  const sum = new StateSum(before);
-  const ops = state.finish(sum);
-  const value = appliedPlace.codec.encode({ slot, stateHash: sum.toBytes() });
+/** @param before with the slot and the size of the log as they are afterwards */
+function close(state: Overlay, before: AppliedRecord): KvOp[] {
+  const sum = new StateSum(before.stateHash);
+  const { ops, grownBytes } = state.finish(sum);
+  const stateBytes = Math.max(0, before.stateBytes + grownBytes);
+  const value = appliedPlace.codec.encode({ ...before, stateHash: sum.toBytes(), stateBytes });
   ops.push({ type: 'put', key: appliedPlace.key, value });
   return ops;
 }
@@ -165,11 +167,13 @@ class Applying {
   readonly #slot: Slot;
   readonly #state: Overlay;
   readonly #before: AppliedRecord;
+  readonly #valueBytes: number;
   #clock: ClockRecord = [];
 
-  constructor(ports: DocumentPorts, slot: Slot) {
+  constructor(ports: DocumentPorts, slot: Slot, valueBytes = 0) {
     this.#ports = ports;
     this.#slot = slot;
+    this.#valueBytes = valueBytes;
     this.#state = new Overlay(ports.reader);
     const bytes = present(ports.reader.get(appliedPlace.key), appliedPlace.key);
     this.#before = appliedPlace.codec.decode(bytes);
@@ -189,7 +193,8 @@ class Applying {
   }
 
   finish(): Applied {
-    const ops = close(this.#state, this.#slot, this.#before.stateHash);
+    const logBytes = this.#before.logBytes + this.#valueBytes;
+    const ops = close(this.#state, { ...this.#before, slot: this.#slot, logBytes });
     return { type: 'applied', ops, outcomes: this.outcomes, changes: this.changes, ignored: this.ignored };
   }
 

@@ -37,6 +37,7 @@ export {
   type RevisionRecord,
   recordHash,
   type SessionRecord,
+  type Sizes,
   STATE_PREFIX,
 } from './records.ts';
 export * from './run.ts';

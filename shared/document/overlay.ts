@@ -58,20 +58,23 @@ export class Overlay {
     }
   }
 
-  /** The writes as operations, in an order that only the log decides; the sum is moved along. */
-  finish(sum: StateSum): KvOp[] {
+  /** The writes as operations, in an order that only the log decides, and by how many bytes the state grows; the sum is moved along. */
+  finish(sum: StateSum): { readonly ops: KvOp[]; readonly grownBytes: number } {
     const ops: KvOp[] = [];
+    let grownBytes = 0;
     for (const [key, cell] of this.#cells) {
       if (!cell.changed) continue;
       const value = cell.place.codec.encode(cell.value);
       if (cell.before !== undefined) {
         if (equal(cell.before, value)) continue;
         sum.subtract(recordHash(key, cell.before));
+        grownBytes -= key.length + cell.before.length;
       }
       sum.add(recordHash(key, value));
+      grownBytes += key.length + value.length;
       ops.push({ type: 'put', key, value });
     }
-    return ops;
+    return { ops, grownBytes };
   }
 
   #cell<T>(place: Place<T>): Cell<T> {

@@ -25,6 +25,7 @@ import {
   type RevisionRecord,
   revisionPlace,
   type SessionRecord,
+  type Sizes,
   sessionPlace,
 } from './records.ts';
 
@@ -56,6 +57,11 @@ export class DocumentReader {
   /** 32 bytes: equal applied slots mean equal state hashes on every peer. */
   stateHash(): Uint8Array {
     return this.#must(appliedPlace).stateHash;
+  }
+
+  /** Of the log up to the applied slot, and of the state. */
+  sizes(): Sizes {
+    return this.#must(appliedPlace);
   }
 
   meta(): MetaRecord {

@@ -161,9 +161,17 @@ export interface MetaRecord {
 /** When slots were placed, thinned out: enough to tell a clock that is off, bounded for ever. */
 export type ClockRecord = readonly (readonly [slot: Slot, placedMs: number])[];
 
-export interface AppliedRecord {
+export interface AppliedRecord extends Sizes {
   readonly slot: Slot;
   readonly stateHash: Uint8Array;
+}
+
+/** How much it would be to fetch; functions of the log, and nothing but a choice of the cheaper way rests on them. Bytes. */
+export interface Sizes {
+  /** The values with commands up to here. */
+  readonly logBytes: number;
+  /** The state's keys and records, without the one that says so. */
+  readonly stateBytes: number;
 }
 
 function codec<T>(to: (record: T) => readonly Cbor[], from: (fields: readonly Cbor[]) => T): Codec<T> {
@@ -415,10 +423,16 @@ const clockCodec = remembering(
 
 const appliedCodec = remembering(
   codec<AppliedRecord>(
-    (r) => [r.slot, r.stateHash],
+    (r) => [r.slot, r.stateHash, r.logBytes, r.stateBytes],
     (fields) => {
-      const [slot, stateHash] = asArray(fields, 2);
-      return { slot: asSlot(slot), stateHash: asBytes(stateHash, HASH_BYTES) };
+      // A record without the sizes is as good: they count from there.
+      const [slot, stateHash, logBytes, stateBytes] = fields.length === 2 ? [...fields, 0, 0] : asArray(fields, 4);
+      return {
+        slot: asSlot(slot),
+        stateHash: asBytes(stateHash, HASH_BYTES),
+        logBytes: asInteger(logBytes),
+        stateBytes: asInteger(stateBytes),
+      };
     },
   ),
 );

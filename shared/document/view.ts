@@ -41,7 +41,9 @@ export interface RevisionView {
   readonly removed: boolean;
 }
 
+export function entryView(reader: DocumentReader, entry: EntryRecord): EntryView;
 /** Undefined where there is no such entry. */
+export function entryView(reader: DocumentReader, entry: EntryRecord | undefined): EntryView | undefined;
 export function entryView(reader: DocumentReader, entry: EntryRecord | undefined): EntryView | undefined {
   if (!entry) return undefined;
   const first = reader.revisionOf(entry, 1);

@@ -18,14 +18,17 @@ export class Table {
     return this.#rows.get(key);
   }
 
-  scan({ gte, lt, reverse = false, limit }: KvRange): KvRow[] {
+  scan({ gte, lt, reverse = false, limit, limitBytes = Number.POSITIVE_INFINITY }: KvRange): KvRow[] {
     const from = this.#find(gte);
     const to = this.#find(lt);
     const rows: KvRow[] = [];
     const count = Math.min(limit, to - from);
-    for (let i = 0; i < count; i++) {
+    let bytes = 0;
+    for (let i = 0; i < count && bytes < limitBytes; i++) {
       const key = this.#keys[reverse ? to - 1 - i : from + i] as string;
-      rows.push([key, this.#rows.get(key) as Uint8Array]);
+      const value = this.#rows.get(key) as Uint8Array;
+      rows.push([key, value]);
+      bytes += key.length + value.length;
     }
     return rows;
   }

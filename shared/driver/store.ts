@@ -16,6 +16,8 @@ export interface KvRange {
   readonly reverse?: boolean;
   /** At most so many rows; no more than fit are ever held. */
   readonly limit: number;
+  /** No further row is read once keys and values come to this: at most so much is held, and one row more. Bytes. */
+  readonly limitBytes?: number;
 }
 
 export type KvRow = readonly [key: string, value: Uint8Array];

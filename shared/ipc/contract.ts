@@ -153,7 +153,7 @@ export interface LogParams extends InGroup {
   readonly since?: number;
   /** Only entries created in later slots than this. */
   readonly afterSlot?: number;
-  /** The last so many, ascending; with `since` or `afterSlot` the first so many. Pending lines are not counted. */
+  /** The last so many positions, ascending; with `since` or `afterSlot` the first so many. Pending lines are not counted. */
   readonly limit?: number;
   /** Goes on with new entries, and with old ones again when they change, until cancelled. */
   readonly follow: boolean;
@@ -190,8 +190,8 @@ export interface Changed {
   readonly time: string;
 }
 
-export interface CommittedLine extends Line {
-  readonly status: 'committed';
+/** An entry that has its place. */
+export interface PlacedLine extends Line {
   readonly position: number;
   /** Where the entry was created. */
   readonly slot: number;
@@ -203,6 +203,18 @@ export interface CommittedLine extends Line {
   readonly overlap?: boolean;
   /** With `marks`: the newest revision's maker; null where it is the first. */
   readonly changed?: Changed | null;
+}
+
+export interface CommittedLine extends PlacedLine {
+  readonly status: 'committed';
+}
+
+/**
+ * An entry of a snapshot that is on its way here, shown before the rest has come. Whether it is what the group agreed on can't be told before that: then it is `committed`,
+ * at the same position. It can't be changed until then.
+ */
+export interface UnverifiedLine extends PlacedLine {
+  readonly status: 'unverified';
 }
 
 export interface PendingLine extends Line {
@@ -218,7 +230,10 @@ export interface PendingLine extends Line {
   readonly of?: number | null;
 }
 
-export type LogLine = CommittedLine | PendingLine;
+/** What a log shows at a position. */
+export type ShownLine = CommittedLine | UnverifiedLine;
+
+export type LogLine = ShownLine | PendingLine;
 
 export interface HistoryParams extends InGroup, OfEntry {}
 
@@ -303,7 +318,19 @@ export interface GroupStatus {
   readonly voting: VotingStatus;
   /** Left out where the log never went on by a forced recovery, and no older log lies here. */
   readonly recovered?: RecoveredStatus;
+  /** Left out where no snapshot with further entries is on its way here. */
+  readonly preview?: PreviewStatus;
   readonly members: readonly MemberStatus[];
+}
+
+/** A snapshot on its way, of which the newest entries can be read first. Nothing else in the status speaks of it. */
+export interface PreviewStatus {
+  /** Up to which slot it reaches. */
+  readonly slot: number;
+  /** Entries there will be. */
+  readonly positions: number;
+  /** How many of them can be read now, those that are agreed here among them. */
+  readonly here: number;
 }
 
 /** What is left of the last forced recovery. */
@@ -368,6 +395,7 @@ export type WatchEvent =
   | {
       readonly kind: 'log';
       readonly group: string;
+      /** Entries to show; those of a snapshot on its way count, and not all of them may have come. */
       readonly positions: number;
       /** Entries that are new or other than before, ascending; null: more than can be named, so read again what is shown. */
       readonly changed: readonly number[] | null;

@@ -237,18 +237,19 @@ const pendingLine = v.object({
   change: v.exactOptional(change),
   of: v.exactOptional(v.nullable(number)),
 });
+const placedLine = {
+  position: number,
+  slot: count,
+  ...signed,
+  placed: v.string(),
+  ...content,
+  clock: v.exactOptional(v.nullable(v.picklist(['ahead', 'behind']))),
+  overlap: v.exactOptional(v.boolean()),
+  changed: v.exactOptional(v.nullable(changed)),
+};
 const logLine: Schema<LogLine> = v.variant('status', [
-  v.object({
-    position: number,
-    slot: count,
-    ...signed,
-    placed: v.string(),
-    ...content,
-    status: v.literal('committed'),
-    clock: v.exactOptional(v.nullable(v.picklist(['ahead', 'behind']))),
-    overlap: v.exactOptional(v.boolean()),
-    changed: v.exactOptional(v.nullable(changed)),
-  }),
+  v.object({ ...placedLine, status: v.literal('committed') }),
+  v.object({ ...placedLine, status: v.literal('unverified') }),
   pendingLine,
 ]);
 const revision: Schema<Revision> = v.object({
@@ -304,6 +305,7 @@ const status: Schema<PeerStatus> = v.object({
       recovered: v.exactOptional(
         v.object({ slot: v.nullable(count), lossless: v.nullable(v.boolean()), aside: v.array(v.string()) }),
       ),
+      preview: v.exactOptional(v.object({ slot: count, positions: count, here: count })),
       members: v.array(member),
     }),
   ),

@@ -150,7 +150,13 @@ export class Applying {
     if (this.#noted === this.#applied) return null;
     this.#noted = this.#applied;
     const { reader, staysOn } = this.#init;
-    return encodeNote({ levelMax: LEVEL, applied: this.#applied, state: reader.stateHash(), staysOn });
+    return encodeNote({
+      levelMax: LEVEL,
+      applied: this.#applied,
+      state: reader.stateHash(),
+      staysOn,
+      ...reader.sizes(),
+    });
   }
 
   /** @throws InvariantError where it is this peer that differs from most. @throws FormatError */

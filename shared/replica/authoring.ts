@@ -152,6 +152,14 @@ export class Authoring {
     return made;
   }
 
+  /** @see Replica.rejoin */
+  rejoin(pending: Pending, outcomes: Outcomes): Pending | null {
+    const handle = this.#outbox.handleOf(pending);
+    if (handle === null) return null;
+    this.#waiting.set(handle, outcomes);
+    return { ...pending, handle };
+  }
+
   forget(handle: number): void {
     this.#waiting.delete(handle);
   }

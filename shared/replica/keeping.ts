@@ -1,14 +1,19 @@
-import { type PeerId, type Slot, slot } from '../base/ids.ts';
+import { type GroupId, type PeerId, type Slot, slot } from '../base/ids.ts';
 import type { KvOp } from '../base/kv.ts';
 import type { Core } from '../consensus/core.ts';
 import type { Input } from '../consensus/io.ts';
+import type { Heartbeat } from '../consensus/messages.ts';
+import type { Sizes } from '../document/index.ts';
 import { digestKey, logKey, MISSING_KEY, STAGING_KEY } from '../driver/layout.ts';
 import type { Missing } from '../driver/missing.ts';
 import type { Overlay } from '../driver/overlay.ts';
 import type { KvSnapshot } from '../driver/store.ts';
+import { decodeNote } from '../wire/note.ts';
 import type { SnapshotMessage } from '../wire/snapshot-messages.ts';
-import { type Area, otherArea } from './area.ts';
+import { type Area, otherArea, StateArea } from './area.ts';
 import { HistoryFetch, missingOp, serveHistory } from './history.ts';
+import { Preview } from './preview.ts';
+import { isSnapshotSooner } from './snapshot-choice.ts';
 import { installOps, SnapshotFetch, type Staging } from './snapshot-fetch.ts';
 import { SnapshotServer } from './snapshot-server.ts';
 import { Sweep } from './sweep.ts';
@@ -19,8 +24,10 @@ export interface KeepingLimits {
   readonly keepSlots: number | null;
   /** The same for a witness, which keeps no state either. */
   readonly witnessKeepSlots: number;
-  /** A store that is so far behind, and by at least as much as it has, takes a snapshot. */
+  /** A store that is less far behind than both of these takes values; otherwise what costs less (`snapshot-choice.ts`). */
   readonly snapshotLagSlots: number;
+  /** More than may be on its way at one time (16 values of 1 MiB), so that nobody who follows is taken for one that is behind. */
+  readonly snapshotLagBytes: number;
   /** A part of a snapshot: so much of rows, and the row that goes beyond it. */
   readonly snapshotPartBytes: number;
 }
@@ -29,6 +36,7 @@ export const KEEPING_LIMITS: KeepingLimits = {
   keepSlots: null,
   witnessKeepSlots: 1024,
   snapshotLagSlots: 256,
+  snapshotLagBytes: 32 * 1024 * 1024,
   snapshotPartBytes: 256 * 1024,
 };
 
@@ -38,6 +46,7 @@ const DROP_SLOTS = 256;
 const LACK_TICKS = 10;
 
 export interface KeepingInit {
+  readonly group: GroupId;
   readonly self: PeerId;
   readonly area: Area;
   readonly alpha: number;
@@ -53,6 +62,8 @@ export interface KeepingInit {
   readonly say: (to: PeerId, message: SnapshotMessage) => void;
   /** Last applied. */
   readonly applied: () => Slot;
+  /** Of this store's log, as far as it is applied, and of its state. */
+  readonly sizes: () => Sizes;
   /** Values are applied as they are chosen. */
   readonly applies: () => boolean;
   /** Everything may be given to this peer. */
@@ -74,6 +85,8 @@ export class Keeping {
   #missing: Missing;
   #now = 0;
   #lackingSinceTick: number | null = null;
+  /** As of the last part that came. */
+  #previewed: { readonly staging: Staging; readonly preview: Preview | null } | null = null;
   #holdingTold = 'null null';
   #isHoldingSaid = false;
 
@@ -130,9 +143,15 @@ export class Keeping {
     return !this.#missing.meets(this.#init.applied() + 1, this.#init.core.prefix);
   }
 
-  /** A snapshot on its way, for people: up to which slot it reaches and how many entries are in it. */
-  get fetching(): { readonly slot: Slot; readonly positions: number } | null {
-    return this.#fetch.isUnderWay ? this.#fetch.progress : null;
+  /** What of a snapshot has come, for people and nobody else; null where there is nothing to show. */
+  get preview(): Preview | null {
+    const { staging } = this.#fetch;
+    if (staging === null) return null;
+    if (this.#previewed?.staging !== staging) {
+      const rows = new StateArea(this.#init.overlay, otherArea(this.#init.area));
+      this.#previewed = { staging, preview: Preview.of(this.#init.group, rows, staging) };
+    }
+    return this.#previewed.preview;
   }
 
   tick(): void {
@@ -207,14 +226,23 @@ export class Keeping {
   }
 
   #needsSnapshot(): boolean {
-    const { core, limits } = this.#init;
+    const { core } = this.#init;
     const { prefix } = core;
     if (core.inspect().leads) return false;
     if (!this.#isWitness && !this.isReplayable) return true;
-    if ((this.#fetch.progress?.slot ?? 0) > prefix) return true;
+    if ((this.#fetch.staging?.header.slot ?? 0) > prefix) return true;
     if (this.#lackingSinceTick !== null && this.#now - this.#lackingSinceTick >= LACK_TICKS) return true;
-    const lag = Math.max(0, ...this.#sources().map((peer) => (core.beatOf(peer)?.prefix ?? 0) - prefix));
-    return lag >= limits.snapshotLagSlots && lag >= prefix;
+    return this.#sources().some((peer) => this.#isSooner(core.beatOf(peer)));
+  }
+
+  /** What this peer could give as a snapshot is here sooner than the values one by one. */
+  #isSooner(beat: Heartbeat | null): boolean {
+    const { core, limits, sizes } = this.#init;
+    const slots = (beat?.prefix ?? 0) - core.prefix;
+    if (beat === null || slots <= 0) return false;
+    // A witness takes a header alone, and can't give values that it skipped.
+    if (this.#isWitness) return slots >= limits.snapshotLagSlots && slots >= core.prefix;
+    return beat.note.length > 0 && isSnapshotSooner({ slots, theirs: decodeNote(beat.note), own: sizes() }, limits);
   }
 
   /** Who holds a state beyond this peer's: the leader last, as it has other things to do. */

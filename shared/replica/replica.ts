@@ -51,6 +51,7 @@ import type {
   ReplicaSettings,
   ReplicaTurn,
 } from './ports.ts';
+import type { Preview } from './preview.ts';
 import { type Met, Reach } from './reach.ts';
 import { type Candidate, RecoveryExchange, type RecoveryStanding } from './recovery-exchange.ts';
 import { type Proof, votesIn } from './recovery-store.ts';
@@ -192,6 +193,7 @@ export class Replica implements Application {
       onProblem: (code, message) => this.#problem(code, message),
     });
     this.#keeping = new Keeping({
+      group: store.group,
       self: init.self,
       area: store.area,
       alpha: store.genesis.alpha,
@@ -208,6 +210,7 @@ export class Replica implements Application {
         this.#events.onNews?.();
       },
       applied: () => this.applied,
+      sizes: () => this.reader.sizes(),
       applies: () => this.#applying.applies,
       mayHave: (peer) => this.serveLimit(peer) === null,
       onProblem: (code, message) => this.#problem(code, message),
@@ -296,9 +299,9 @@ export class Replica implements Application {
     return this.#keeping.missing;
   }
 
-  /** A snapshot on its way: up to which slot it reaches, and how many entries are in it. */
-  get fetchingSnapshot(): { readonly slot: Slot; readonly positions: number } | null {
-    return this.#keeping.fetching;
+  /** What of a snapshot on its way can be shown already. Nothing of it is verified, and nothing but a view may read it. */
+  get preview(): Preview | null {
+    return this.#keeping.preview;
   }
 
   /** How far a forced recovery is; null where none is under way. */
@@ -433,6 +436,11 @@ export class Replica implements Application {
 
   edit(wish: EditWish, written: Written, outcomes: Outcomes): Pending | Refused {
     return this.#authoring.edit(wish, written, outcomes);
+  }
+
+  /** Goes on waiting for a command that was saved before the store was opened anew. Null where it is settled, or not here. */
+  rejoin(pending: Pending, outcomes: Outcomes): Pending | null {
+    return this.#authoring.rejoin(pending, outcomes);
   }
 
   /** Nobody waits for it any more; the command itself goes on. */

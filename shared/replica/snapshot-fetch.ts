@@ -100,11 +100,9 @@ export class SnapshotFetch {
     return this.#source !== null;
   }
 
-  /** How far it has come, for status: the snapshot's slot, and its entries. */
-  get progress(): { readonly slot: Slot; readonly positions: number } | null {
-    return this.#staging === null
-      ? null
-      : { slot: this.#staging.header.slot, positions: this.#staging.header.positions };
+  /** What has come so far; null where nothing has, or where it is of no use. Another object after each part. */
+  get staging(): Staging | null {
+    return this.#staging;
   }
 
   /** A snapshot that is whole and on the disk. */

@@ -11,8 +11,8 @@ import type { SnapshotAsk, SnapshotCursor, SnapshotHeader, SnapshotPart, StateRo
 import { type Area, named, placed } from './area.ts';
 import { FIRST_CURSOR, nextRange, rangeAfter } from './snapshot-order.ts';
 
-/** Rows read at once: small, so that a part with long texts stays near its bound. */
-const PAGE_ROWS = 64;
+/** Rows read at once, where they are small: a part's bytes end the reading, too. */
+const PAGE_ROWS = 1024;
 /** Snapshots held open for whoever fetches them: each keeps the space of what is overwritten meanwhile. */
 const OPEN_MAX = 2;
 /** One that nobody asked for in 60 s is let go; who comes back later begins anew. Ticks. */
@@ -29,7 +29,7 @@ interface Open {
 export interface ServerInit {
   readonly area: Area;
   readonly alpha: number;
-  /** Of a part's rows. */
+  /** Of a part's rows, and no more than this and one row is read at once. */
   readonly partBytes: number;
   /** As the disk is now. */
   readonly open: () => KvSnapshot;
@@ -75,9 +75,10 @@ export class SnapshotServer {
     if (this.#busy.has(from) || this.#ended) return;
     this.#busy.add(from);
     const known = ask.slot === null ? undefined : this.#open.get(ask.slot);
-    const cursor = known === undefined ? null : ask.cursor;
     chain(known ?? this.#begin(), (open) => {
       if (open === null) return this.#done(from);
+      // At one slot every state is the same, wherever the part before came from.
+      const cursor = open.header.slot === ask.slot ? ask.cursor : null;
       open.usedTick = this.#now;
       open.readers++;
       const rows = ask.headOnly ? { rows: [], next: null } : this.#read(open, cursor ?? FIRST_CURSOR);
@@ -163,16 +164,16 @@ export class SnapshotServer {
       const range: KvRange | null = rangeAfter(open.header.positions, at, this.#init.area, PAGE_ROWS);
       if (range === null) return { rows, next: null };
       if (bytes >= this.#init.partBytes) return { rows, next: at };
-      return chain(open.snapshot.scan(range), (page) => {
+      return chain(open.snapshot.scan({ ...range, limitBytes: this.#init.partBytes - bytes }), (page) => {
         let last = at;
         for (const [key, record] of page) {
-          if (bytes >= this.#init.partBytes) return { rows, next: last };
-          const payload = openRecord(key, record);
-          rows.push([named(key), payload]);
-          bytes += key.length + payload.length;
+          rows.push([named(key), openRecord(key, record)]);
+          // As the store counts: a page that its bytes ended is not the range's last.
+          bytes += key.length + record.length;
           last = { range: at.range, after: named(key) };
         }
-        return go(page.length < PAGE_ROWS ? nextRange(at) : last);
+        const isEnded = page.length < PAGE_ROWS && bytes < this.#init.partBytes;
+        return go(isEnded ? nextRange(at) : last);
       });
     };
     return this.#guard('s/', () => go(cursor));

@@ -2,8 +2,9 @@ import type { KvOp } from '../base/kv.ts';
 import type { KvRow, KvSnapshot } from '../driver/store.ts';
 import { type Area, areaRange } from './area.ts';
 
-/** Rows deleted with one batch. */
+/** Rows deleted with one batch; fewer where they are large, as they are read for their keys. */
 const ROWS = 512;
+const ROWS_BYTES = 1024 * 1024;
 
 /** Clears an area of the store that is not in use, a little with each batch. */
 export class Sweep {
@@ -41,7 +42,7 @@ export class Sweep {
   tick(): void {
     if (this.#state !== 'wanted' || this.#isBusy) return;
     const snapshot = this.#open();
-    const rows = snapshot.scan({ ...areaRange(this.#area), limit: ROWS });
+    const rows = snapshot.scan({ ...areaRange(this.#area), limit: ROWS, limitBytes: ROWS_BYTES });
     if (!(rows instanceof Promise)) {
       snapshot.close();
       return this.#take(rows);

@@ -128,6 +128,12 @@ export class Outbox {
     return item === undefined ? seq <= this.#settlement.settled : equal(item.command.hash, hash);
   }
 
+  /** The handle of this very command after another start; null where it is settled, or not here. */
+  handleOf({ seq, hash }: Pending): number | null {
+    const item = this.#own.get(seq);
+    return item !== undefined && equal(item.command.hash, hash) ? item.handle : null;
+  }
+
   /** There is something for `cut` to do. */
   get needsCut(): boolean {
     return this.#runs.needsCut;

@@ -139,6 +139,7 @@ export function drawPlan(random: Random): Plan {
 function drawKeeping(random: Random): KeepingLimits {
   if (random.chance(0.6)) return KEEPING_LIMITS;
   return {
+    ...KEEPING_LIMITS,
     keepSlots: random.pick([null, 0, 3, 20]),
     witnessKeepSlots: random.pick([0, 3, 20]),
     snapshotLagSlots: random.pick([1, 5, 30]),

@@ -3,6 +3,7 @@ import type { EntryId, PeerId, Position } from '../../shared/base/ids.ts';
 import type { Invitation, Member } from '../../shared/document/index.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import type { GroupHost } from './group-host.ts';
+import { shownPositions } from './preview.ts';
 
 /** The group that is meant: its id, a unique prefix of it, or its title; left out where there is only one. */
 export function groupNamed(
@@ -47,6 +48,12 @@ export async function entryNamed(host: GroupHost, name: string): Promise<EntryId
   const none = new PeerError('ENTRY_NOT_FOUND', `There is no entry ${name} here.`);
   if (POSITION_PATTERN.test(name)) {
     const id = reader.entryAt(Number(name) as Position)?.id;
+    if (id === undefined && Number(name) <= shownPositions(host.replica)) {
+      throw new PeerError(
+        'ENTRY_NOT_FOUND',
+        `Entry ${name} is not verified yet: it can be changed once the rest of the log is here.`,
+      );
+    }
     if (id === undefined) throw none;
     return id;
   }

@@ -9,10 +9,20 @@ import {
   historyView,
   isoTime,
 } from '../../shared/document/index.ts';
-import type { Changed, LogLine, LogParams, PendingLine, Revision } from '../../shared/ipc/contract.ts';
+import type {
+  Changed,
+  CommittedLine,
+  LogLine,
+  LogParams,
+  PendingLine,
+  PlacedLine,
+  Revision,
+  UnverifiedLine,
+} from '../../shared/ipc/contract.ts';
 import type { Network } from '../network/network.ts';
 import { openedAgain } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
+import { previewOf, shownPositions } from './preview.ts';
 import { whyNot } from './why.ts';
 
 /** Lines read before others get their turn. */
@@ -36,7 +46,7 @@ export async function* logLines(
   const onAbort = (): void => wake();
   signal.addEventListener('abort', onAbort);
   try {
-    let { next, end } = range(host, params);
+    let { next, end, shownEnd } = range(host, params);
     for (; next <= end; next++) {
       if (signal.aborted) return;
       if (next % LINES_A_ROUND === 0) await nextRound();
@@ -44,6 +54,14 @@ export async function* logLines(
       // The store was opened again meanwhile, and what it lost is on its way back: a log with holes must not pass for a whole one.
       if (line === null) throw openedAgain();
       yield line;
+    }
+    for (let at = next; at <= shownEnd && !signal.aborted; at++) {
+      if (at % LINES_A_ROUND === 0) await nextRound();
+      const isVerified = at <= host.replica.reader.positions();
+      // The snapshot was installed meanwhile: who follows is told of all of it below.
+      if (isVerified && params.follow) break;
+      const line = isVerified ? lineAt(host, at, params.marks) : unverifiedAt(host, at, params.marks);
+      if (line !== null && line.slot > (params.afterSlot ?? 0)) yield line;
     }
     if (params.pending) yield* pendingLines(host, network, params);
     while (params.follow && !signal.aborted) {
@@ -74,28 +92,35 @@ export async function* logLines(
   }
 }
 
-/** Positions to print first, both inclusive. */
-function range(host: GroupHost, { since, afterSlot, limit }: LogParams): { next: number; end: number } {
-  const { reader } = host.replica;
-  const positions = reader.positions();
-  if (since === undefined && afterSlot === undefined) {
-    return { next: limit === undefined ? 1 : Math.max(1, positions - limit + 1), end: positions };
-  }
-  const next = since !== undefined ? since + 1 : reader.firstPositionAfter(slotOf(afterSlot ?? 0));
-  return { next, end: limit === undefined ? positions : Math.min(positions, next + limit - 1) };
+/** Positions to print first, all inclusive: agreed ones up to `end`, and up to `shownEnd` what a snapshot on its way has brought. */
+function range(
+  { replica }: GroupHost,
+  { since, afterSlot, limit }: LogParams,
+): { next: number; end: number; shownEnd: number } {
+  const { reader } = replica;
+  const shown = shownPositions(replica);
+  const last = limit === undefined ? 1 : Math.max(1, shown - limit + 1);
+  const after = afterSlot === undefined ? last : reader.firstPositionAfter(slotOf(afterSlot));
+  const next = since === undefined ? after : since + 1;
+  const shownEnd = limit === undefined ? shown : Math.min(shown, next + limit - 1);
+  return { next, end: Math.min(shownEnd, reader.positions()), shownEnd };
 }
 
-function lineAt(host: GroupHost, at: number, marks = false): LogLine | null {
+function lineAt(host: GroupHost, at: number, marks = false): CommittedLine | null {
   const { reader } = host.replica;
   const entry = reader.entryAt(at as Position);
-  const view = entryView(reader, entry);
-  if (!entry || !view) return null;
-  return {
-    ...view,
-    status: 'committed',
-    ...(marks ? { ...entryMarks(reader, entry), changed: changedBy(reader, entry) } : {}),
-  };
+  return entry ? { ...placedLine(reader, entry, marks), status: 'committed' } : null;
 }
+
+/** Null where it has not come. */
+const unverifiedAt = ({ replica }: GroupHost, at: number, marks = false): UnverifiedLine | null =>
+  previewOf(replica)?.show(at, (reader, entry) => ({ ...placedLine(reader, entry, marks), status: 'unverified' })) ??
+  null;
+
+const placedLine = (reader: DocumentReader, entry: EntryRecord, marks: boolean): PlacedLine => ({
+  ...entryView(reader, entry),
+  ...(marks ? { ...entryMarks(reader, entry), changed: changedBy(reader, entry) } : {}),
+});
 
 /** Who made the newest revision; null where it is the first. */
 function changedBy(reader: DocumentReader, entry: EntryRecord): Changed | null {

@@ -121,7 +121,12 @@ export function createService(init: ServiceInit): PeerService {
     carried: (params) => carriedRuns(hostOf(params)),
     carry: (params) => carry(init.hosts, network, params),
 
-    append: (params, signal) => append(hostOf(params), network, { ...params, signal }),
+    append(params, signal) {
+      const host = hostOf(params);
+      // A newcomer's log does not say yet what it is called.
+      const writer = params.writer ?? (host.replica.reader.member(init.self) ? undefined : init.name());
+      return append(host, network, { ...params, ...(writer === undefined ? {} : { writer }), signal });
+    },
 
     async edit(params, signal) {
       const host = hostOf(params);

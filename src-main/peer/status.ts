@@ -8,6 +8,7 @@ import type { Network } from '../network/network.ts';
 import { openedAgain, storeFailure } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
 import { canVote } from './presence.ts';
+import { previewStatus } from './preview.ts';
 import { recoveredStatus } from './recovery-why.ts';
 import { votingStatus } from './voting.ts';
 import { whyNot } from './why.ts';
@@ -70,6 +71,7 @@ export function groupStatus(host: GroupHost, network: Network): GroupStatus {
     },
     voting: votingStatus(host, network),
     ...recoveredStatus(host),
+    ...previewStatus(replica),
     members: members(host, network),
   };
 }

@@ -16,6 +16,7 @@ import type { Network } from '../network/network.ts';
 import { type DraftOf, type Drafts, NEW } from './drafts.ts';
 import { refusalCode, wordsOf } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
+import { previewOf, shownPositions } from './preview.ts';
 import { pendingLines } from './reading.ts';
 
 /** How often it is looked whether anything changed: too quick to be seen as a delay. Milliseconds. */
@@ -53,7 +54,7 @@ export async function* watch(watched: Watched, signal: AbortSignal): AsyncGenera
       }
       for (const [group, host] of watched.hosts) if (!feeds.has(group)) feeds.set(group, new Feed(host, watched));
       for (const [group, feed] of feeds) {
-        if (watched.hosts.get(group) === feed.host) yield* feed.news();
+        if (watched.hosts.get(group) === feed.host) yield* feed.news(look % LOOKS_PER_STATUS === 0);
         else {
           feed.stop();
           feeds.delete(group);
@@ -77,6 +78,8 @@ class Feed {
   #replica: Replica | null = null;
   #isTooMuch = false;
   #positions = -1;
+  /** Entries of a snapshot on its way that could be read when it was told last. */
+  #previewed = 0;
   #changes = -1;
   #draftChanges = -1;
   #keptTold = '';
@@ -98,8 +101,8 @@ class Feed {
     this.#isTooMuch = true;
   }
 
-  /** All of one moment: an entry that is pending no more is agreed in the same news, or refused. */
-  news(): WatchEvent[] {
+  /** All of one moment: an entry that is pending no more is agreed in the same news, or refused. @param isSlow a look among those at what need not be told at once */
+  news(isSlow = true): WatchEvent[] {
     if (!this.host.isOpen) return [];
     const { replica, group } = this.host;
     if (this.#replica !== replica) {
@@ -109,7 +112,8 @@ class Feed {
       this.#changes = -1;
     }
     const news: WatchEvent[] = [];
-    const positions = replica.reader.positions();
+    if (isSlow) this.#lookAtPreview(replica);
+    const positions = shownPositions(replica);
     if (positions !== this.#positions || this.#changed.size > 0 || this.#isTooMuch) {
       const changed = this.#isTooMuch ? null : [...this.#changed].toSorted((a, b) => a - b);
       this.#changed.clear();
@@ -120,6 +124,12 @@ class Feed {
     news.push(...this.#ownNews(replica, group));
     if (news.length > 0 || this.#watched.drafts.changes !== this.#draftChanges) news.push(...this.#keptNews(replica));
     return news;
+  }
+
+  #lookAtPreview(replica: Replica): void {
+    const here = previewOf(replica)?.countAfter(replica.reader.positions()) ?? 0;
+    if (here !== this.#previewed) this.#isTooMuch = true;
+    this.#previewed = here;
   }
 
   #keptNews(replica: Replica): WatchEvent[] {

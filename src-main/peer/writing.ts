@@ -12,6 +12,7 @@ import {
   type Took,
   type Verdict,
 } from '../../shared/document/index.ts';
+import { StoreError } from '../../shared/driver/store.ts';
 import type { Appended, Wait, Written, WrittenRevision } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import type { Outcomes } from '../../shared/replica/replica.ts';
@@ -73,7 +74,26 @@ async function write(host: GroupHost, wish: Wish, give: (outcomes: Outcomes) => 
     Number.POSITIVE_INFINITY,
     wish.signal,
     (done, failed) => {
+      const outcomes: Outcomes = {
+        saved: () => {
+          isSaved = true;
+          if (isLate) done(null);
+          else if (wish.wait === 'saved') void pushedBack(host).then(() => done(null));
+        },
+        settled: (verdict) => done(verdict),
+      };
+      /** A snapshot took its place, or the like: what was saved is still here, and still waits. */
+      const goOn = (error: Error): boolean => {
+        if (!isSaved || !(error instanceof StoreError) || error.code !== 'CLOSED' || !host.isWell) return false;
+        const again = host.replica.rejoin(pending as Pending, outcomes);
+        if (again === null) return false;
+        pending = again;
+        given = host.replica;
+        stopWaiting = host.waiting(onStoreFailed);
+        return true;
+      };
       const onStoreFailed = (error: Error): void => {
+        if (goOn(error)) return;
         if (isSaved || host.holds(pending)) done(null);
         else if (isSecondTry || !host.isWell) failed(storeFailure(error));
         else {
@@ -86,14 +106,7 @@ async function write(host: GroupHost, wish: Wish, give: (outcomes: Outcomes) => 
         stopWaiting = host.waiting(onStoreFailed);
         given = host.replica;
         try {
-          pending = give({
-            saved: () => {
-              isSaved = true;
-              if (isLate) done(null);
-              else if (wish.wait === 'saved') void pushedBack(host).then(() => done(null));
-            },
-            settled: (verdict) => done(verdict),
-          });
+          pending = give(outcomes);
         } catch (error) {
           return failed(error); // an edit reads what it is made on
         }

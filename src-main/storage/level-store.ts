@@ -188,7 +188,7 @@ export class LevelStore implements StorePort {
   }
 
   async #scan(
-    { gte, lt, reverse = false, limit }: KvRange,
+    { gte, lt, reverse = false, limit, limitBytes }: KvRange,
     snapshot?: ReturnType<Database['snapshot']>,
   ): Promise<readonly KvRow[]> {
     this.#assertUsable();
@@ -198,14 +198,15 @@ export class LevelStore implements StorePort {
       lt,
       reverse,
       limit,
-      highWaterMarkBytes: PAGE_BYTES,
+      // A page ends with the row that goes beyond this.
+      highWaterMarkBytes: limitBytes === undefined ? PAGE_BYTES : limitBytes - 1,
       ...(snapshot === undefined ? {} : { snapshot }),
     });
     try {
       while (rows.length < limit) {
-        const page = await iterator.nextv(Math.min(PAGE_ROWS, limit - rows.length));
-        if (page.length === 0) break;
+        const page = await iterator.nextv(limitBytes === undefined ? Math.min(PAGE_ROWS, limit - rows.length) : limit);
         for (const [key, value] of page) rows.push([key, plain(value)]);
+        if (page.length === 0 || limitBytes !== undefined) break;
       }
     } catch (error) {
       throw this.#closing === null ? readError(error) : storeError('CLOSED', error);

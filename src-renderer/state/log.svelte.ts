@@ -6,8 +6,10 @@ import type {
   PeerService,
   PendingLine,
   RefusedLine,
+  ShownLine,
   WatchEvent,
 } from '../../shared/ipc/contract.ts';
+import { comingWords } from '../words/progress.ts';
 import { isFetching, readOnlyWords } from '../words/writing.ts';
 import { Draft } from './draft.svelte.ts';
 import { Editing, isInField, readLine } from './editing.svelte.ts';
@@ -29,7 +31,7 @@ export class LogState {
   readonly group: string;
   readonly #service: () => PeerService | null;
   readonly #window: string;
-  readonly #cache = new PageCache<CommittedLine>(PAGES_MAX, isSameLine);
+  readonly #cache = new PageCache<ShownLine>(PAGES_MAX, isSameLine);
   /** Counts what came into the cache, so that what reads from it is drawn again. */
   #version = $state(0);
   readonly #tail = new Tail();
@@ -58,8 +60,6 @@ export class LogState {
   readonly gone = $derived(this.editing?.goneWords(this.pending) ?? null);
   isSending = $state(false);
   #onItsWay = '';
-  /** Somebody asked to send while the log was still being fetched. */
-  #isSendWanted = false;
   #isNextWanted = false;
   /** What it was called when it was opened here. */
   readonly #titleFirst: string;
@@ -88,9 +88,13 @@ export class LogState {
     return this.readOnly === null;
   }
 
-  /** What is written meanwhile stays in its field. */
   get isFetching(): boolean {
     return this.status !== null && isFetching(this.status);
+  }
+
+  /** What of a log that is being fetched can be read already, in a sentence. */
+  get coming(): string | null {
+    return this.status && comingWords(this.status);
   }
 
   /** Entries that wait. The peer tells the newest, and how many there are; some of what is shown may have left since. */
@@ -99,7 +103,7 @@ export class LogState {
   }
 
   /** Undefined while it is being read. */
-  line(position: number): CommittedLine | undefined {
+  line(position: number): ShownLine | undefined {
     this.#version;
     return this.#cache.line(position);
   }
@@ -143,9 +147,6 @@ export class LogState {
   /** How the group stands now. */
   stand(status: GroupStatus): void {
     this.status = status;
-    if (!this.#isSendWanted || this.isFetching) return;
-    this.#isSendWanted = false;
-    void this.send();
   }
 
   /** These positions are on the screen, or nearly. */
@@ -190,12 +191,12 @@ export class LogState {
   async #read(service: PeerService, page: number): Promise<void> {
     const { signal } = this.#ending;
     this.#cache.begin(page);
-    const lines: CommittedLine[] = [];
+    const lines: ShownLine[] = [];
     const common = { group: this.group, limit: PAGE_SIZE, follow: false, pending: false, marks: true };
     const after = page === 0 ? { afterSlot: 0 } : { since: page * PAGE_SIZE };
     try {
       for await (const line of service.log({ ...common, ...after }, signal)) {
-        if (line.status === 'committed') lines.push(line);
+        if (line.status !== 'pending') lines.push(line);
       }
       this.#cache.put(page, lines);
       // The log may have grown while this was read.
@@ -215,11 +216,6 @@ export class LogState {
     const draft = editing?.draft ?? this.draft;
     const text = draft.text.toWellFormed();
     if (text.trim() === '' || this.gone !== null) return;
-    if (this.isFetching) {
-      this.#isSendWanted = true;
-      notices.say('It is sent as soon as the log is here.');
-      return;
-    }
     if (this.isSending) {
       // Pressed again while the one before is on its way to the disk: it goes next.
       if (text !== this.#onItsWay) this.#isNextWanted = true;
@@ -252,9 +248,9 @@ export class LogState {
     await this.send();
   }
 
-  startEditing(line: CommittedLine): void {
+  startEditing(line: ShownLine): void {
     const { text, id } = line;
-    if (text === null || !this.canWrite || this.editing?.id === id) return;
+    if (text === null || line.status === 'unverified' || !this.canWrite || this.editing?.id === id) return;
     void this.editing?.draft.save();
     const draft = new Draft(this.#service, { group: this.group, window: this.#window, about: id }, text);
     void draft.load();
@@ -378,9 +374,10 @@ export class LogState {
   }
 }
 
-function isSameLine(a: CommittedLine, b: CommittedLine): boolean {
+function isSameLine(a: ShownLine, b: ShownLine): boolean {
   return (
     a.id === b.id &&
+    a.status === b.status &&
     a.revision === b.revision &&
     a.removed === b.removed &&
     a.text === b.text &&

@@ -4,7 +4,10 @@ interface Placed {
 }
 
 interface Page<L> {
-  lines: readonly L[];
+  /** Where a line has not come, there is none. */
+  lines: readonly (L | undefined)[];
+  /** How many positions it had when it was read. */
+  length: number;
   /** When it was last shown, in turns of the cache. */
   used: number;
   isStale: boolean;
@@ -18,7 +21,7 @@ export const PAGE_SIZE = 100;
  */
 export class PageCache<L extends Placed> {
   readonly #pages = new Map<number, Page<L>>();
-  readonly #reading = new Map<number, { isOutdated: boolean }>();
+  readonly #reading = new Map<number, { isOutdated: boolean; readonly length: number }>();
   readonly #pagesMax: number;
   readonly #isSame: (a: L, b: L) => boolean;
   #positions = 0;
@@ -59,8 +62,7 @@ export class PageCache<L extends Placed> {
       const known = this.#pages.get(page);
       if (known) known.used = this.#turn;
       if (this.#reading.has(page)) continue;
-      const length = Math.min(PAGE_SIZE, this.#positions - page * PAGE_SIZE);
-      if (!known || known.isStale || known.lines.length < length) wanted.push(page);
+      if (!known || known.isStale || known.length < this.#lengthOf(page)) wanted.push(page);
     }
     return wanted;
   }
@@ -70,31 +72,36 @@ export class PageCache<L extends Placed> {
     const last = Math.min(to, this.#positions);
     for (let page = pageOf(Math.max(1, from)); page <= pageOf(last) && last > 0; page++) {
       const known = this.#pages.get(page);
-      const length = Math.min(PAGE_SIZE, this.#positions - page * PAGE_SIZE);
-      if (!known || known.isStale || known.lines.length < length || this.#reading.has(page)) return false;
+      if (!known || known.isStale || known.length < this.#lengthOf(page) || this.#reading.has(page)) return false;
     }
     return true;
   }
 
   /** All lines that are here, in no order. */
   *lines(): Generator<L> {
-    for (const { lines } of this.#pages.values()) yield* lines;
+    for (const { lines } of this.#pages.values()) for (const line of lines) if (line !== undefined) yield line;
+  }
+
+  #lengthOf(page: number): number {
+    return Math.min(PAGE_SIZE, this.#positions - page * PAGE_SIZE);
   }
 
   begin(page: number): void {
-    this.#reading.set(page, { isOutdated: false });
+    this.#reading.set(page, { isOutdated: false, length: this.#lengthOf(page) });
   }
 
   put(page: number, lines: readonly L[]): void {
-    const isStale = this.#reading.get(page)?.isOutdated ?? false;
+    const { isOutdated: isStale = false, length: wanted = 0 } = this.#reading.get(page) ?? {};
     this.#reading.delete(page);
     const before = this.#pages.get(page)?.lines;
-    // What did not change stays the same object, so that nobody draws it again.
-    const kept = lines.map((line, at) => {
+    const placed: (L | undefined)[] = [];
+    for (const line of lines) {
+      const at = (line.position - 1) % PAGE_SIZE;
       const old = before?.[at];
-      return old && this.#isSame(old, line) ? old : line;
-    });
-    this.#pages.set(page, { lines: kept, used: this.#turn, isStale });
+      // What did not change stays the same object, so that nobody draws it again.
+      placed[at] = old && this.#isSame(old, line) ? old : line;
+    }
+    this.#pages.set(page, { lines: placed, length: Math.max(wanted, placed.length), used: this.#turn, isStale });
     this.#forgetOldest();
   }
 

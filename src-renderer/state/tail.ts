@@ -1,9 +1,9 @@
-import type { CommittedLine, PendingLine } from '../../shared/ipc/contract.ts';
+import type { PendingLine, ShownLine } from '../../shared/ipc/contract.ts';
 
 /** What is asked of the agreed log, as far as it was read. */
 export interface Agreed {
   has(id: string): boolean;
-  line(position: number): CommittedLine | undefined;
+  line(position: number): ShownLine | undefined;
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { Changed, CommittedLine, MemberStatus, PendingLine } from '../../shared/ipc/contract.ts';
+import type { Changed, MemberStatus, PendingLine, ShownLine } from '../../shared/ipc/contract.ts';
 import type { WhyCode } from '../../shared/ipc/errors.ts';
 import { thin } from './numbers.ts';
 import { nameOf } from './people.ts';
@@ -16,7 +16,7 @@ export interface Timing {
   readonly story: string;
 }
 
-export function timing(line: CommittedLine, zone?: string): Timing {
+export function timing(line: ShownLine, zone?: string): Timing {
   const [time, placed] = [Date.parse(line.time), Date.parse(line.placed)];
   const place = `Place ${thin(line.position)}, agreed at ${moment(line.placed, Date.now(), zone)}.`;
   const shown = clock(line.time, zone);
@@ -32,15 +32,15 @@ export function timing(line: CommittedLine, zone?: string): Timing {
 }
 
 /** "On 3 of 3 machines." What a machine that is away holds is not known here. */
-export function heldWords(
-  { slot }: Pick<CommittedLine, 'slot'>,
-  members: readonly Pick<MemberStatus, 'chosen'>[],
-): string {
+export function heldWords({ slot }: Pick<ShownLine, 'slot'>, members: readonly Pick<MemberStatus, 'chosen'>[]): string {
   const known = members.filter(({ chosen }) => chosen !== null);
   const holding = known.filter(({ chosen }) => (chosen ?? 0) >= slot).length;
   const isSure = known.length === members.length;
   return `On ${thin(holding)} of ${thin(members.length)} machines${isSure ? '' : ', as far as is known here'}.`;
 }
+
+/** Of an entry that is shown before the rest of the log is here. */
+export const unverifiedWords = 'Not verified yet: the rest of the log is still coming.';
 
 const YEAR_MS = 365.25 * 24 * 3_600_000;
 const units: readonly (readonly [ms: number, one: string, many: string])[] = [
@@ -52,7 +52,7 @@ const units: readonly (readonly [ms: number, one: string, many: string])[] = [
 ];
 
 /** "Ben's clock is about a year behind. The order isn't affected." */
-export function clockWords(line: CommittedLine): string | null {
+export function clockWords(line: ShownLine): string | null {
   if (!line.clock) return null;
   const off = Math.abs(Date.parse(line.placed) - Date.parse(line.time));
   const [ms, one, many] = units.find(([each]) => off >= each * 0.9) ?? units[4]!;
@@ -96,7 +96,7 @@ export function goneWords(
 }
 
 /** "edited by Ben", "removed by Ana, 22:10": what became of an entry since it was written; null for nothing. */
-export function changedWords(line: CommittedLine, zone?: string): string | null {
+export function changedWords(line: ShownLine, zone?: string): string | null {
   const { changed } = line;
   if (!changed) return line.removed ? 'removed' : line.revision > 1 ? 'edited' : null;
   const what = { edit: 'edited', remove: 'removed', restore: 'restored' }[changed.change];

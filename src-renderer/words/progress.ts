@@ -37,6 +37,15 @@ export const isFarBehind = (group: Group): boolean => {
 /** "412 of 1 930". */
 export const fetchingWords = ({ here, all }: Behind): string => `${thin(here)} of ${thin(all)}`;
 
+/** While a snapshot is on its way, of which the newest entries can be read first; null otherwise. */
+export function comingWords({ preview }: Pick<GroupStatus, 'preview'>): string | null {
+  if (preview === undefined) return null;
+  const { here, positions } = preview;
+  return here === 0
+    ? 'The newest entries are on their way.'
+    : `The newest entries are here; the rest is coming (${thin(here)} of ${thin(positions)}).`;
+}
+
 /** A damaged copy, in a sentence or two: what is kept, and what goes on. */
 export function damageWords(group: Group): string {
   const missed = behind(group);

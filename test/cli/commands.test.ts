@@ -340,6 +340,23 @@ describe('log', () => {
     ]);
   });
 
+  test('sets apart what is shown before it is verified', async () => {
+    const all = service.log.bind(service);
+    service.log = async function* (params, signal) {
+      for await (const line of all(params, signal)) {
+        yield line.status === 'committed' && line.position > 2 ? { ...line, status: 'unverified' } : line;
+      }
+    };
+    const { out } = await synod(['log'], { service });
+    expect(out).toMatch(/\n +2 .*\n.*\n─+ not verified yet, the rest is coming ─+\n +3 /);
+    expect(out.match(/not verified/g)).toHaveLength(1);
+    const statuses = (await synod(['log', '--json'], { service })).out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).status);
+    expect(statuses).toEqual(['committed', 'committed', 'unverified']);
+  });
+
   test('is a page for people, and keeps others’ escape codes from the terminal', async () => {
     const { out } = await synod(['log', '--pending'], { service });
     expect(out).not.toContain('\u001b');

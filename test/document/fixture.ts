@@ -250,6 +250,13 @@ export class Log {
     });
   }
 
+  /** What all records come to. Bytes. */
+  get stateBytes(): number {
+    let bytes = 0;
+    for (const [key, record] of this.kv.under('s/')) if (key !== 's/applied') bytes += key.length + record.length;
+    return bytes;
+  }
+
   /** The state hash computed anew from all records. */
   get recomputed(): Uint8Array {
     const sum = new StateSum(ZERO_HASH);

@@ -132,6 +132,7 @@ describe('the state hash', () => {
       fc.property(fc.nat(), (from) => {
         const log = randomLog(from);
         expect(log.read.stateHash()).toEqual(log.recomputed);
+        expect(log.read.sizes().stateBytes).toBe(log.stateBytes);
       }),
       { seed, numRuns: 25 },
     );

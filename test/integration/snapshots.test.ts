@@ -1,6 +1,7 @@
 // A newcomer takes a snapshot instead of the whole log, wherever it is cut short, and fetches the history behind it.
 import { expect, test } from 'vitest';
-import { enter, never, type Peer, untilAgreed, untilStatus, worldForEach } from './harness.ts';
+import type { LogLine } from '../../shared/ipc/contract.ts';
+import { enter, never, type Peer, until, untilAgreed, untilStatus, worldForEach } from './harness.ts';
 
 const world = worldForEach();
 
@@ -9,13 +10,13 @@ const TEXT = 'The pumps were checked, and the valves behind them. '.repeat(60);
 const IN_FLIGHT = 2;
 
 /** Appends so many entries, of a few kilobytes each, in more slots than a newcomer would fetch one by one. */
-async function fill(peer: Peer, count: number): Promise<void> {
+async function fill(peer: Peer, count: number, text = TEXT): Promise<void> {
   const service = await peer.service();
   let next = 0;
   const one = async (): Promise<void> => {
     while (next < count) {
       const n = ++next;
-      await service.append({ text: `${n} ${TEXT}`, wait: 'committed', timeoutMs: 60_000 }, never);
+      await service.append({ text: `${n} ${text}`, wait: 'committed', timeoutMs: 60_000 }, never);
     }
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, one));
@@ -86,4 +87,38 @@ test('a machine that was away for long takes a snapshot, keeps what it wrote mea
   await ana.start();
   await untilAgreed(...peers);
   await untilWhole(cleo);
+});
+
+test('a newcomer reads the newest entries before all of them are here, and writes; then they are agreed, at the same places', async () => {
+  const ana = await world().start('Ana');
+  await ana.does('create', 'Pumps');
+  await fill(ana, 560, TEXT.repeat(3));
+  const bea = await world().start('Bea');
+  await enter(bea, ana);
+  const service = await bea.service();
+  const read = async (): Promise<LogLine[]> => {
+    const lines: LogLine[] = [];
+    for await (const line of service.log({ follow: false, pending: false }, never)) lines.push(line);
+    return lines;
+  };
+  const readUnverified = async (): Promise<LogLine[]> => (await read()).filter(({ status }) => status === 'unverified');
+  await until('the first of the newest entries are there', async () => (await readUnverified()).length > 0);
+  // The one that gives it goes, and what has come stays to be read.
+  await ana.kill();
+  const shown = await readUnverified();
+  expect(shown.length).toBeGreaterThan(0);
+  const { preview, positions } = await bea.status();
+  expect(preview).toMatchObject({ positions: 560 });
+  expect(preview?.here).toBeGreaterThanOrEqual(positions + shown.length);
+  expect(positions).toBeLessThan(560);
+  const written = service.append({ text: 'from the newcomer', wait: 'committed', timeoutMs: 60_000 }, never);
+  await untilStatus(bea, 'what it wrote is saved', ({ pending }) => pending === 1);
+  await ana.start();
+  // Asked before the snapshot was installed, and told of the place all the same.
+  expect(await written).toMatchObject({ status: 'committed', position: 561 });
+  await untilAgreed(ana, bea);
+  const after = await read();
+  expect(after.map(({ position }) => position)).toEqual(Array.from({ length: 561 }, (_, i) => i + 1));
+  for (const line of shown) expect(after[(line.position ?? 0) - 1]).toEqual({ ...line, status: 'committed' });
+  expect(after.at(-1)).toMatchObject({ text: 'from the newcomer', writer: 'Bea' });
 });

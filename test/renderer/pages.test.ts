@@ -121,6 +121,32 @@ test('however one scrolls and whatever changes, what is shown ends up right, in 
   );
 });
 
+test('a page with holes is asked for once, and again when more of it may have come', () => {
+  const cache = cacheOf();
+  cache.changed(250, null);
+  expect(cache.wanted(101, 210)).toEqual([1, 2]);
+  cache.begin(1);
+  cache.put(
+    1,
+    [180, 195].map((position) => ({ position, text: 'a' })),
+  );
+  cache.begin(2);
+  cache.put(2, []);
+  expect([179, 180, 195, 201].map((position) => cache.line(position)?.position)).toEqual([
+    undefined,
+    180,
+    195,
+    undefined,
+  ]);
+  expect([...cache.lines()].map(({ position }) => position)).toEqual([180, 195]);
+  expect(cache.wanted(101, 210)).toEqual([]);
+  expect(cache.isRead(101, 210)).toBe(true);
+  cache.changed(250, null);
+  expect(cache.wanted(101, 210)).toEqual([1, 2]);
+  for (const page of [1, 2]) read(cache, page);
+  expect(cache.line(179)?.position).toBe(179);
+});
+
 test('positions fall into pages of a hundred', () => {
   expect([1, 100, 101, 200, 201].map(pageOf)).toEqual([0, 0, 1, 1, 2]);
 });

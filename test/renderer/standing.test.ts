@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { GroupStatus, MemberStatus } from '../../shared/ipc/contract.ts';
 import { memberWords } from '../../src-renderer/words/people.ts';
-import { damageWords } from '../../src-renderer/words/progress.ts';
+import { comingWords, damageWords } from '../../src-renderer/words/progress.ts';
 import { standing, survival } from '../../src-renderer/words/standing.ts';
 import { isFetching, readOnlyWords } from '../../src-renderer/words/writing.ts';
 
@@ -120,6 +120,14 @@ describe('in place of the field stands why nothing can be written', () => {
     expect(readOnlyWords(status({ whyCode: 'ALONE' }))).toBeNull();
     expect(readOnlyWords(status({ whyCode: 'DAMAGED' }))).toBeNull();
   });
+});
+
+test('while the log is coming, one sentence says how much of it can be read', () => {
+  expect(comingWords(status())).toBeNull();
+  expect(comingWords(status({ preview: { slot: 90, positions: 1930, here: 0 } }))).toMatch(/on their way/);
+  expect(comingWords(status({ preview: { slot: 90, positions: 1930, here: 500 } }))).toBe(
+    'The newest entries are here; the rest is coming (500 of 1\u202f930).',
+  );
 });
 
 test('a member says who leads, who is away and who is behind', () => {

@@ -1,6 +1,7 @@
 import { Random } from '../../shared/base/random.ts';
 import type { Body } from '../../shared/document/index.ts';
 import { encodeGenesis, invitationBytes, LEVEL } from '../../shared/document/index.ts';
+import { KEEPING_LIMITS } from '../../shared/replica/keeping.ts';
 import type { PolicyTimes } from '../../shared/replica/policy.ts';
 import type { Outgoing, Replica } from '../../shared/replica/replica.ts';
 import { simSigner } from '../../shared/sim/keys.ts';
@@ -23,11 +24,15 @@ export class QuietGroup {
   readonly #scheduler = new Scheduler();
   readonly #random: Random;
   readonly #cut = new Set<SimNode>();
+  readonly #linkMs: number;
+  /** For parts of snapshots, by all machines. */
+  snapshotAsks = 0;
   /** The voters of every configuration with force that a leader saw, in order, with the second of it. */
   readonly seen: { readonly atMs: number; readonly voters: string }[] = [];
 
-  /** @param stayOn how many of the machines, the last ones, stay on */
-  constructor(count: number, { seed = 1, stayOn = 0 } = {}) {
+  /** @param stayOn how many of the machines, the last ones, stay on @param later how many, the last ones, nobody has admitted yet */
+  constructor(count: number, { seed = 1, stayOn = 0, later = 0, limits = KEEPING_LIMITS, linkMs = LINK_MS } = {}) {
+    this.#linkMs = linkMs;
     this.#random = new Random(seed);
     this.nodes = Array.from(
       { length: count },
@@ -47,7 +52,7 @@ export class QuietGroup {
           events: () => ({}),
           note: () => {},
           disk: { batchMinMs: 0.1, batchMaxMs: 0.5, markMaxMs: 0.3 },
-          settings: (node) => ({ policy: HASTY, staysOn: this.nodes.indexOf(node) >= count - stayOn }),
+          settings: (node) => ({ limits, policy: HASTY, staysOn: this.nodes.indexOf(node) >= count - stayOn }),
         }),
     );
     // Names in the order of their ids, so that a tie is decided for the first.
@@ -64,15 +69,16 @@ export class QuietGroup {
       }),
     );
     this.run(3);
-    for (const node of others) this.admit(node);
+    for (const node of others.slice(0, others.length - later)) this.admit(node);
   }
 
   #send(from: SimNode, out: Outgoing): void {
+    if (out.layer === 'snapshot' && out.message.type === 'snapshot-ask') this.snapshotAsks++;
     const frame = from.frameOf(out);
     for (const peer of out.to) {
       const to = this.nodes.find((n) => n.peer === peer);
       if (!to || this.#cut.has(from) || this.#cut.has(to)) continue;
-      this.#scheduler.after(LINK_MS, () => {
+      this.#scheduler.after(this.#linkMs, () => {
         if (this.#cut.has(to)) return;
         to.deliver((replica) => void replica.receiveFrame(from.peer, frame));
       });

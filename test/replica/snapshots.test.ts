@@ -4,13 +4,10 @@ import { ZERO_HASH } from '../../shared/base/hash.ts';
 import { groupIdOf, type PeerId, peerFromKey, type Slot, slot } from '../../shared/base/ids.ts';
 import type { KvOp } from '../../shared/base/kv.ts';
 import { Random } from '../../shared/base/random.ts';
-import { nextDigest } from '../../shared/consensus/ledger.ts';
-import { NOOP } from '../../shared/consensus/value.ts';
 import { appliedPlace, metaPlace, numberKey, recordHash, StateSum } from '../../shared/document/index.ts';
 import {
   AREA_KEY,
   digestKey,
-  learnedRecord,
   logKey,
   MISSING_KEY,
   opening,
@@ -20,15 +17,15 @@ import {
 import { MemoryStore } from '../../shared/driver/memory-store.ts';
 import { Missing } from '../../shared/driver/missing.ts';
 import { sealed } from '../../shared/driver/overlay.ts';
+import type { KvRow, KvSnapshot } from '../../shared/driver/store.ts';
 import { areaRange, named } from '../../shared/replica/area.ts';
-import { HistoryFetch, serveHistory } from '../../shared/replica/history.ts';
 import { decodeStaging, installOps, SnapshotFetch } from '../../shared/replica/snapshot-fetch.ts';
-import { snapshotRanges } from '../../shared/replica/snapshot-order.ts';
+import { snapshotRanges, wholeEntries } from '../../shared/replica/snapshot-order.ts';
 import { SnapshotServer } from '../../shared/replica/snapshot-server.ts';
 import {
   decodeSnapshotMessage,
   encodeSnapshotMessage,
-  type HistoryPart,
+  type SnapshotCursor,
   type SnapshotMessage,
   type SnapshotPart,
 } from '../../shared/wire/snapshot-messages.ts';
@@ -55,13 +52,17 @@ function stateAt(at: number, positions: number, random: Random): Map<string, Uin
   for (let n = 1; n <= positions; n++) {
     rows.set(`s/p/${numberKey(n)}`, utf8(`entry ${n} at ${at}`));
     rows.set(`s/r/${numberKey(n)}/1`, random.bytes(1 + random.below(2000)));
+    if (n % 5 === 0) rows.set(`s/r/${numberKey(n)}/2`, random.bytes(100));
     rows.set(`s/e/e${n}`, utf8(`${n}`));
   }
   for (const key of ['s/clock', 's/members', 's/m/someone', 's/s/someone/x', 's/v/00', 's/zz/later'])
     rows.set(key, random.bytes(20));
   const sum = new StateSum(ZERO_HASH);
   for (const [key, record] of rows) sum.add(recordHash(key, record));
-  rows.set(appliedPlace.key, appliedPlace.codec.encode({ slot: slot(at), stateHash: sum.toBytes() }));
+  rows.set(
+    appliedPlace.key,
+    appliedPlace.codec.encode({ slot: slot(at), stateHash: sum.toBytes(), logBytes: 0, stateBytes: 0 }),
+  );
   return rows;
 }
 
@@ -122,14 +123,18 @@ class Guest {
   }
 }
 
-function serving(store: MemoryStore): { server: SnapshotServer; sent: SnapshotPart[]; damage: string[] } {
+function serving(
+  store: MemoryStore,
+  partBytes = 256 * 1024,
+  open: () => KvSnapshot = () => store.snapshotSync(),
+): { server: SnapshotServer; sent: SnapshotPart[]; damage: string[] } {
   const sent: SnapshotPart[] = [];
   const damage: string[] = [];
   const server = new SnapshotServer({
     area: 's',
     alpha: 2,
-    partBytes: 256 * 1024,
-    open: () => store.snapshotSync(),
+    partBytes,
+    open,
     // Through its bytes, as on the wire.
     send: (_to, part) => sent.push(decodeSnapshotMessage(encodeSnapshotMessage(part)) as SnapshotPart),
     onDamage: (_key, error) => damage.push((error as Error).message),
@@ -176,15 +181,87 @@ describe('a snapshot', () => {
     expect(keys.slice(0, first)).toEqual(
       expect.arrayContaining(['s/applied', 's/meta', 's/members', 's/m/someone', 's/zz/later']),
     );
-    expect(keys[first]).toBe(`s/p/${numberKey(701)}`);
-    expect(keys.filter((key) => key.startsWith('s/p/'))).toHaveLength(500);
+    const entries = keys.filter((key) => key.startsWith('s/p/'));
+    expect(keys[first]).toBe(`s/p/${numberKey(1151)}`);
+    expect(entries).toHaveLength(500);
+    expect(entries.toSorted()[0]).toBe(`s/p/${numberKey(701)}`);
   });
 
-  it('goes through every place of the state once', () => {
-    const ranges = [...snapshotRanges(1200)].sort((a, b) => (a.gte < b.gte ? -1 : 1));
-    expect(ranges[0]?.gte).toBe('s/');
-    expect(ranges.at(-1)?.lt).toBe('s0');
-    expect(ranges.map(({ lt }) => lt)).toEqual([...ranges.slice(1).map(({ gte }) => gte), 's0']);
+  it.each([0, 1, 499, 500, 501, 1200, 400_000])(
+    'goes through every place of a state of %i entries once',
+    (positions) => {
+      const ranges = [...snapshotRanges(positions)].sort((a, b) => (a.gte < b.gte ? -1 : 1));
+      // As many as a cursor can count.
+      expect(ranges.length).toBeLessThanOrEqual(64);
+      expect(ranges[0]?.gte).toBe('s/');
+      expect(ranges.at(-1)?.lt).toBe('s0');
+      expect(ranges.map(({ lt }) => lt)).toEqual([...ranges.slice(1).map(({ gte }) => gte), 's0']);
+    },
+  );
+
+  it('brings the entries newest block first, and each that it calls whole with all of its rows', () => {
+    const guest = new Guest();
+    const { server, sent } = serving(holding(90, state), 20_000);
+    let before = 0;
+    carry(guest, server, sent, () => {
+      const whole = wholeEntries(1200, guest.fetch.staging?.cursor ?? null);
+      const rows = guest.fetched;
+      const positions = whole.flatMap(({ from, to }) => Array.from({ length: to - from + 1 }, (_, i) => from + i));
+      const isWhole = (n: number): boolean => {
+        const at = numberKey(n);
+        return rows.has(`s/p/${at}`) && rows.has(`s/r/${at}/1`) && rows.has(`s/r/${at}/2`) === (n % 5 === 0);
+      };
+      expect(positions.filter((n) => !isWhole(n))).toEqual([]);
+      expect(positions.length).toBeGreaterThanOrEqual(before);
+      if (positions.length < 500) expect(Math.min(701, ...positions)).toBe(701);
+      before = positions.length;
+    });
+    expect(before).toBe(1200);
+  });
+
+  it('is read no further than a part is long, and one row', () => {
+    const large = stateAt(90, 40, random);
+    for (let n = 1; n <= 40; n++) large.set(`s/r/${numberKey(n)}/1`, random.bytes(50_000));
+    const store = holding(90, large);
+    const read: number[] = [];
+    const { server, sent } = serving(store, 120_000, () => {
+      const snapshot = store.snapshotSync();
+      return {
+        ...snapshot,
+        scan: (range) => {
+          const rows = snapshot.scan(range) as readonly KvRow[];
+          read.push(rows.reduce((sum, [key, value]) => sum + key.length + value.length, 0));
+          return rows;
+        },
+      };
+    });
+    let cursor: SnapshotCursor | null = null;
+    let at: Slot | null = null;
+    const keys: string[] = [];
+    do {
+      read.length = 0;
+      server.onAsk(ben, { type: 'snapshot-ask', slot: at, cursor, headOnly: false });
+      const part = sent.pop() as SnapshotPart;
+      expect(read.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(120_000 + 51_000);
+      keys.push(...part.rows.map(([key]) => key));
+      [cursor, at] = [part.next, part.header.slot];
+    } while (cursor !== null);
+    expect(keys.toSorted()).toEqual([...large.keys()].toSorted());
+  });
+
+  it('goes on at another source that stands at the same slot', () => {
+    const guest = new Guest();
+    let { server, sent } = serving(holding(90, state));
+    guest.tick();
+    for (const ask of guest.asked.splice(0)) if (ask.type === 'snapshot-ask') server.onAsk(ben, ask);
+    const first = sent[0] as SnapshotPart;
+    for (const part of sent.splice(0)) guest.fetch.onPart(ana, part);
+    ({ server, sent } = serving(holding(90, state)));
+    guest.tick();
+    for (const ask of guest.asked.splice(0)) if (ask.type === 'snapshot-ask') server.onAsk(ben, ask);
+    expect(sent[0]?.cursor).toEqual(first.next);
+    carry(guest, server, sent);
+    expect(guest.fetched).toEqual(state);
   });
 
   it('goes on where it was after a restart between any two parts, while the source goes on writing', () => {
@@ -307,127 +384,5 @@ describe('installing', () => {
   it('only moves the state where the log is further than the snapshot', () => {
     const ops = installOps({ ...from, prefix: slot(95), accepted: [slot(96)] });
     expect(ops.map(({ key }) => key)).toEqual([STAGING_KEY, AREA_KEY]);
-  });
-});
-
-describe('history', () => {
-  const LAST = 700;
-
-  function log(): MemoryStore {
-    const store = MemoryStore.create();
-    let digest: Uint8Array = genesis;
-    for (let at = 1; at <= LAST; at++) {
-      digest = nextDigest(digest, slot(at), NOOP.hash);
-      put(store, [
-        [logKey(at), learnedRecord(NOOP)],
-        [digestKey(at), digest],
-      ]);
-    }
-    return store;
-  }
-
-  const whole = log();
-  const unexpected = (key: string): never => {
-    throw new Error(`${key} is damaged`);
-  };
-  const reading = (store: MemoryStore) => opening({ get: (key) => store.get(key) });
-
-  /** Holds nothing up to `to` but what a snapshot brings, and perhaps a few of the first slots. */
-  function behind(to: Slot, held = 0) {
-    const store = MemoryStore.create();
-    for (const at of [...Array.from({ length: held }, (_, i) => i + 1)]) {
-      put(store, [
-        [logKey(at), reading(whole).get(logKey(at)) as Uint8Array],
-        [digestKey(at), reading(whole).get(digestKey(at)) as Uint8Array],
-      ]);
-    }
-    put(store, [[digestKey(to), reading(whole).get(digestKey(to)) as Uint8Array]]);
-    let missing = Missing.NONE.with({ from: slot(held + 1), to });
-    const problems: string[] = [];
-    const asked: Slot[] = [];
-    const history = new HistoryFetch({
-      kv: reading(store),
-      genesis,
-      missing: () => missing,
-      sources: () => [ana, ben],
-      ask: (_to, ask) => asked.push(ask.to),
-      take: (ops, rest) => {
-        put(
-          store,
-          ops.map((op) => [op.key, (op as { value: Uint8Array }).value] as const),
-        );
-        missing = rest;
-      },
-      isWritten: () => true,
-      onProblem: (_code, message) => problems.push(message),
-      onDamage: unexpected,
-    });
-    return { store, history, asked, problems, missing: () => missing };
-  }
-
-  function run(guest: ReturnType<typeof behind>, bend: (part: HistoryPart) => HistoryPart = (part) => part): void {
-    for (let now = 1; now < 60; now++) {
-      guest.history.tick(now, true);
-      const to = guest.asked.shift();
-      if (to === undefined) continue;
-      const part = decodeSnapshotMessage(
-        encodeSnapshotMessage(serveHistory(reading(whole), Missing.NONE, to, genesis, unexpected)),
-      );
-      // Either of the two may have been asked.
-      for (const from of [ana, ben]) guest.history.onPart(from, bend(part as HistoryPart));
-    }
-  }
-
-  it.each([0, 5, 200])('comes from the back until nothing is missing, where the first %i are held', (held) => {
-    const guest = behind(slot(LAST), held);
-    run(guest);
-    expect(guest.missing().isEmpty).toBe(true);
-    for (let at = 1; at <= LAST; at++) {
-      expect(guest.store.get(logKey(at))).toEqual(whole.get(logKey(at)));
-      expect(guest.store.get(digestKey(at))).toEqual(whole.get(digestKey(at)));
-    }
-    expect(guest.problems).toEqual([]);
-  });
-
-  it.each([
-    [
-      'another value',
-      (part: HistoryPart) => ({
-        ...part,
-        values: part.values.map((value, i) => (i === 0 ? Uint8Array.of(1, 0x80) : value)),
-      }),
-    ],
-    ['a value left out', (part: HistoryPart) => ({ ...part, values: part.values.slice(0, -1) })],
-    ['another beginning', (part: HistoryPart) => ({ ...part, before: new Uint8Array(32) })],
-    ['what is no value', (part: HistoryPart) => ({ ...part, values: [Uint8Array.of(99), ...part.values] })],
-  ])('with %s is not taken', (_, bend) => {
-    const guest = behind(slot(LAST));
-    run(guest, bend);
-    expect(guest.missing().ranges).toEqual([{ from: 1, to: LAST }]);
-    expect(guest.problems.length).toBeGreaterThan(0);
-  });
-
-  it('that does not meet what was there before the gap is not taken', () => {
-    const guest = behind(slot(LAST), 5);
-    put(guest.store, [[digestKey(5), new Uint8Array(32)]]);
-    run(guest);
-    expect(guest.missing().at(6)).not.toBeNull();
-    expect(guest.problems.length).toBeGreaterThan(0);
-  });
-
-  it('is not given from where it is missing', () => {
-    const gap = Missing.NONE.with({ from: slot(300), to: slot(400) });
-    expect(serveHistory(reading(whole), gap, slot(400), genesis, unexpected).values).toEqual([]);
-    expect(serveHistory(reading(whole), gap, slot(420), genesis, unexpected).values).toHaveLength(20);
-  });
-
-  it('is given as far as it can be read; a record that is not what it was is told of, and ends nothing', () => {
-    const store = log();
-    store.writeSync([{ type: 'put', key: logKey(650), value: utf8('rotten') }], { sync: true });
-    const damaged: string[] = [];
-    const part = serveHistory(reading(store), Missing.NONE, slot(LAST), genesis, (key) => damaged.push(key));
-    expect(part.values).toHaveLength(LAST - 650);
-    expect(part.before).toEqual(reading(whole).get(digestKey(650)));
-    expect(damaged).toEqual([logKey(650)]);
   });
 });

@@ -71,7 +71,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'snapshot-without-configurations',
     rule: 'R5: a snapshot carries the governing and the pending configurations',
-    seeds: [2],
+    seeds: [10],
     patches: [{ file: fetching, find: '...header.configurations.map(inForceOp),', replace: '' }],
   },
   {

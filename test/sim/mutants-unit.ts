@@ -275,4 +275,69 @@ export const UNIT_MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    name: 'snapshot-read-without-an-end',
+    rule: 'whoever gives a snapshot holds no more at once than a part, and one row (a simulation never has so large ones)',
+    seeds: [],
+    caughtBy: 'test/replica/snapshots.test.ts',
+    patches: [
+      {
+        file: 'shared/replica/snapshot-server.ts',
+        find: '{ ...range, limitBytes: this.#init.partBytes - bytes }',
+        replace: 'range',
+      },
+    ],
+  },
+  {
+    name: 'half-an-entry-called-whole',
+    rule: 'of a snapshot on its way an entry is shown once all of its rows are there',
+    seeds: [],
+    caughtBy: 'test/replica/snapshots.test.ts',
+    patches: [
+      {
+        file: 'shared/replica/snapshot-order.ts',
+        find: 'Number.parseInt(at, 16) - 1)',
+        replace: 'Number.parseInt(at, 16))',
+      },
+    ],
+  },
+  {
+    name: 'preview-unchecked',
+    rule: 'of a snapshot on its way no entry is shown whose records do not fit each other',
+    seeds: [],
+    caughtBy: 'test/replica/preview.test.ts',
+    patches: [
+      {
+        file: 'shared/replica/preview.ts',
+        find: 'entry !== undefined && this.#isPlausible(entry, position)',
+        replace: 'entry !== undefined && (this.#isPlausible(entry, position) || true)',
+      },
+    ],
+  },
+  {
+    name: 'preview-called-agreed',
+    rule: 'what is not verified is not called committed, and is told once as what it is',
+    seeds: [],
+    caughtBy: 'test/peer/preview.test.ts',
+    patches: [
+      {
+        file: 'src-main/peer/reading.ts',
+        find: "status: 'unverified' }))",
+        replace: "status: 'committed' as never }))",
+      },
+    ],
+  },
+  {
+    name: 'snapshot-whatever-it-costs',
+    rule: 'a snapshot is taken where it costs less than the values that are missing',
+    seeds: [],
+    caughtBy: 'test/replica/preview.test.ts',
+    patches: [
+      {
+        file: 'shared/replica/snapshot-choice.ts',
+        find: 'WRITES_PER_VALUE * behindBytes >= theirs.stateBytes',
+        replace: 'slots > 0',
+      },
+    ],
+  },
 ];

@@ -65,6 +65,21 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
       expect(await keys({ gte: 'a', lt: 'c' })).toEqual(['a', 'aa']);
     });
 
+    test('a scan ends with the row that goes beyond its bytes, and no sooner', async () => {
+      const row = (key: string, length: number) => put(key, ...new Uint8Array(length));
+      await port.kv.write(
+        ['a', 'b', 'c', 'd'].map((key) => row(key, 9)),
+        { sync: true },
+      );
+      const upTo = (limitBytes: number, reverse = false) => keys({ gte: 'a', lt: 'e', limitBytes, reverse });
+      expect(await upTo(1)).toEqual(['a']);
+      expect(await upTo(10)).toEqual(['a']);
+      expect(await upTo(11)).toEqual(['a', 'b']);
+      expect(await upTo(11, true)).toEqual(['d', 'c']);
+      expect(await upTo(1_000)).toEqual(['a', 'b', 'c', 'd']);
+      expect(await keys({ gte: 'a', lt: 'e', limitBytes: 1_000, limit: 3 })).toEqual(['a', 'b', 'c']);
+    });
+
     test('reads at once what a write has put', async () => {
       expect(port.kv.get('a')).toBeUndefined();
       await port.kv.write([put('a', 1), put('b')], { sync: true });

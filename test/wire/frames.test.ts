@@ -60,6 +60,8 @@ const note: fc.Arbitrary<Note> = fc.record({
   applied: fc.nat().map(slot),
   state: bytes(32),
   staysOn: fc.boolean(),
+  logBytes: fc.nat(),
+  stateBytes: fc.nat(),
 });
 
 /** Whatever is done to the bytes, the only way to fail is a FormatError. */

@@ -35,11 +35,17 @@ export async function log(invocation: Invocation): Promise<number> {
   });
 }
 
-/** The log as a page: days as headings, positions in a margin, what is not agreed yet below a line. */
+/** What a line below the ones that are agreed says of those under it. */
+const BELOW: Partial<Record<LogLine['status'], string>> = {
+  unverified: 'not verified yet, the rest is coming',
+  pending: 'not agreed yet',
+};
+
+/** The log as a page: days as headings, positions in a margin, what is not verified or not agreed yet below a line. */
 class LogPage {
   readonly #colour: boolean;
   #day = '';
-  #belowLine = false;
+  #status: LogLine['status'] = 'committed';
 
   constructor(colour: boolean) {
     this.#colour = colour;
@@ -50,10 +56,9 @@ class LogPage {
   }
 
   #headings(line: LogLine): string {
-    const pending = line.status === 'pending';
-    let text = '';
-    if (pending && !this.#belowLine) text += `${dim('───────── not agreed yet ─────────', this.#colour)}\n`;
-    this.#belowLine = pending;
+    const below = line.status === this.#status ? undefined : BELOW[line.status];
+    let text = below === undefined ? '' : `${dim(`───────── ${below} ─────────`, this.#colour)}\n`;
+    this.#status = line.status;
     const day = localDay(line.time);
     if (day !== this.#day) text += `${dim(day, this.#colour)}\n`;
     this.#day = day;

@@ -78,6 +78,14 @@ function recoveredLines({ recovered }: GroupStatus): string[] {
   ];
 }
 
+function previewLines({ preview }: GroupStatus): string[] {
+  if (preview === undefined) return [];
+  const { here, positions } = preview;
+  return [
+    `The log is on its way, the newest entries first: ${grouped(here)} of ${grouped(positions)} can be read, not verified yet.`,
+  ];
+}
+
 function groupLines(group: GroupStatus): string[] {
   const { voters, reachable, phase2 } = group.quorum;
   const machines = voters === 1 ? '1 machine decides' : `${voters} machines decide, ${phase2} are enough`;
@@ -89,6 +97,7 @@ function groupLines(group: GroupStatus): string[] {
     `${printableLine(group.title)}  (${shortId(group.group)})`,
     `  ${standing}`,
     `  ${grouped(group.positions)} ${group.positions === 1 ? 'entry' : 'entries'} agreed, ${pending}.`,
+    ...previewLines(group).map((line) => `  ${line}`),
     ...(group.canCommit && group.why !== null ? [`  ${printableLine(group.why)}`] : []),
     ...votingLines(group.voting).map((line) => `  ${printableLine(line)}`),
     ...recoveredLines(group).map((line) => `  ${printableLine(line)}`),

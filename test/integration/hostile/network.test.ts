@@ -403,7 +403,14 @@ describe("a member's key in the wrong hands: frames with something wrong inside"
   /** Messages that decode, with fields at their ends. `round` is one that nobody has used. */
   function extremes(round: number, peer: PeerId, incarnation: string): readonly Message[] {
     const ballot: Ballot = { round, peer, incarnation: incarnation as never };
-    const note = encodeNote({ levelMax: Number.MAX_SAFE_INTEGER, applied: FAR, state: HASH, staysOn: true });
+    const note = encodeNote({
+      levelMax: Number.MAX_SAFE_INTEGER,
+      applied: FAR,
+      state: HASH,
+      staysOn: true,
+      logBytes: Number.MAX_SAFE_INTEGER,
+      stateBytes: 0,
+    });
     return [slot(0), slot(1), FAR].flatMap((at): Message[] => {
       const open = slot(Math.max(1, at));
       return [
@@ -540,7 +547,14 @@ describe("a member's key in the wrong hands: frames with something wrong inside"
     const world = await withBadMember();
     const { ana, bad, victims } = world;
     const { applied, chosen, digest } = await ana.status();
-    const note = encodeNote({ levelMax: 1, applied: slot(applied), state: new Uint8Array(32).fill(1), staysOn: false });
+    const note = encodeNote({
+      levelMax: 1,
+      applied: slot(applied),
+      state: new Uint8Array(32).fill(1),
+      staysOn: false,
+      logBytes: 0,
+      stateBytes: 0,
+    });
     const prefix = slot(chosen);
     const beat: Message = {
       type: 'heartbeat',
