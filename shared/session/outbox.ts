@@ -53,7 +53,7 @@ export class Outbox {
     const session: SessionId = { group, peer, incarnation };
     this.#runs = new SignedRuns(session);
     this.#own = new Unsettled(session, random, this.#runs);
-    if (tail) this.#own.goOnBehind(seqOf(tail.seq), tail.hash);
+    if (tail?.hash) this.#own.goOnBehind(seqOf(tail.seq), tail.hash);
     this.#editing = new Editing(this.#own, this.#runs);
     this.#settlement = new Settlement(this.#own, this.#runs, this.#editing, this.#refused);
     this.#former = new Former(this.#own, this.#runs, this.#editing, this.#refused);

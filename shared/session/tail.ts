@@ -7,7 +7,8 @@ import { HASH_BYTES } from '../base/hash.ts';
  */
 export interface Tail {
   readonly seq: number;
-  readonly hash: Uint8Array;
+  /** Null where an older record has the number alone: then the commands themselves, or the state, tell. */
+  readonly hash: Uint8Array | null;
 }
 
 /** `m/own`: [seq, hash], in the batch of the command itself. */
@@ -17,6 +18,8 @@ export const encodeTail = ({ seq, hash }: Tail): Uint8Array => encodeCbor([seq, 
 
 /** @throws FormatError */
 export function decodeTail(record: Uint8Array): Tail {
-  const [seq, hash] = asArray(decodeCbor(record), 2);
+  const value = decodeCbor(record);
+  if (typeof value === 'number') return { seq: asInteger(value), hash: null };
+  const [seq, hash] = asArray(value, 2);
   return { seq: asInteger(seq), hash: asBytes(hash, HASH_BYTES) };
 }

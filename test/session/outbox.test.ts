@@ -127,6 +127,37 @@ describe('a command of one’s own', () => {
   });
 });
 
+describe('while the state is being made anew', () => {
+  const nothing = new Log().read;
+
+  /** An outbox that can read no state, and whose rows were settled long ago. */
+  function bare(ana: Desk, tail: { readonly seq: number; readonly hash: Uint8Array } | null): Outbox {
+    const outbox = new Outbox({ ...ana.author.session, random: (length) => new Random(5).bytes(length), tail });
+    const blank = Object.assign(Object.create(nothing), { exists: () => false });
+    expect(outbox.load([], blank)).toMatchObject({ settled: [], forked: false });
+    return outbox;
+  }
+
+  test('what is written follows on where the session had come to, and is agreed', () => {
+    const { log, ana } = two();
+    const { lastSeq: seq, lastHash: hash } = ana.outbox;
+    const outbox = bare(ana, { seq, hash });
+    must(outbox.add(write('meanwhile'), ana.written));
+    const { runs } = outbox.cut(ana.author.signer);
+    expect(runs.map((run) => run.firstSeq)).toEqual([seq + 1]);
+    log.apply(...runs);
+    expect(log.lines.at(-1)).toBe('#2 meanwhile');
+  });
+
+  test('without that it would give a number twice', () => {
+    const { log, ana } = two();
+    const outbox = bare(ana, null);
+    must(outbox.add(write('meanwhile'), ana.written));
+    log.apply(...outbox.cut(ana.author.signer).runs);
+    expect(log.lines).toHaveLength(1);
+  });
+});
+
 describe('runs', () => {
   test('hold at most 256 commands and 256 KiB, a larger command alone', () => {
     const { log, ana } = two();
