@@ -6,6 +6,8 @@ export const waitingCodes = [
   'ON_ITS_WAY',
   /** Enough voters are connected and are choosing who leads. */
   'NO_LEADER',
+  /** Others hear who leads, and this machine does not. */
+  'LEADER_UNREACHABLE',
   /** Too few voters are connected, though somebody is. */
   'NO_QUORUM',
   /** No other member is connected, and this machine alone does not decide. */

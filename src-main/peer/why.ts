@@ -58,6 +58,11 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
       : { code: 'DAMAGED', text: `${returning} It votes again once the others have agreed.` };
   }
   const before = returning === null ? '' : `${returning} `;
+  const led = short === undefined ? ledByAnother(host, network) : null;
+  if (led !== null) {
+    const text = `${before}${nameOf(host, led)} leads, and this machine has no way there. What is agreed comes by way of the others; what is written here is kept and gets its place once the way is open.`;
+    return { code: 'LEADER_UNREACHABLE', text };
+  }
   if (short === undefined) {
     const { voters } = view.configuration.configuration;
     const count = voters.filter(here).length;
@@ -72,6 +77,16 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
   const text = `${before}Needs ${needed} of ${voters.length} voters; ${unreachable(host, network, away)}. What is written here is kept and gets its place later.`;
   const alone = !replica.peers.some((peer) => network.isConnected(peer));
   return { code: alone && isVoter ? 'ALONE' : 'NO_QUORUM', text };
+}
+
+/** Whom others, who are connected, hear leading, while there is no way there from here. */
+function ledByAnother({ replica }: GroupHost, network: Network): PeerId | null {
+  for (const peer of replica.peers) {
+    if (!network.isConnected(peer)) continue;
+    const leader = replica.beatOf(peer)?.hearsLeader?.peer;
+    if (leader !== undefined && leader !== replica.self && !network.isConnected(leader)) return leader;
+  }
+  return null;
 }
 
 const RUNS_TWICE =

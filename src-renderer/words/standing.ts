@@ -25,6 +25,7 @@ export const missing = (quorum: Quorum): number => Math.max(0, needed(quorum) - 
 
 const reasons: Partial<Record<WhyCode, readonly [words: string, tone: Tone]>> = {
   NO_LEADER: ['choosing who leads', 'waiting'],
+  LEADER_UNREACHABLE: ['no way to who leads', 'waiting'],
   CATCHING_UP: ['fetching the log', 'waiting'],
   WAITING_FOR_ADMISSION: ['waiting to be let in', 'waiting'],
   RECOVERING: ['recovering without those who are gone', 'waiting'],

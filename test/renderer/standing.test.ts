@@ -46,6 +46,7 @@ describe('the sentence at the top', () => {
     ['waiting for 1 more', { whyCode: 'ALONE', quorum: { phase1: 2, phase2: 2, voters: 3, reachable: 1 } }],
     ['waiting for 2 more', { whyCode: 'NO_QUORUM', quorum: { phase1: 3, phase2: 2, voters: 4, reachable: 1 } }],
     ['choosing who leads', { whyCode: 'NO_LEADER' }],
+    ['no way to who leads', { whyCode: 'LEADER_UNREACHABLE' }],
     ['update needed', { whyCode: 'UPDATE_NEEDED' }],
     ['this copy is damaged', { whyCode: 'DAMAGED' }],
     ['this copy is damaged · repairing, 12 of 100', { whyCode: 'DAMAGED', applied: 12 }],

@@ -101,6 +101,9 @@ describe('three voters', () => {
     await untilStatus(one, 'it has what the others agreed on', (status) => status.applied >= applied);
     expect((await between.status()).leader).not.toBeNull();
     const text = await savedAtLeast(one);
+    await untilStatus(one, 'it says whom it has lost', ({ whyCode, why }) => {
+      return whyCode === 'LEADER_UNREACHABLE' && why?.startsWith(`${leader.name} leads`) === true;
+    });
     links.heal();
     await untilAgreed(...peers);
     await expectOnce(text);
