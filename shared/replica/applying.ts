@@ -33,8 +33,8 @@ export interface ApplyingInit {
   readonly digest: Uint8Array;
   /** A slot is applied: what its commands became, and where to write what follows from that. */
   readonly onOutcomes: (applied: Applied, write: (ops: readonly KvOp[]) => void) => void;
-  /** Something newer than this program waits to be applied. */
-  readonly onPaused: () => void;
+  /** From here on nothing is applied, until the store is opened anew. */
+  readonly onStopped: () => void;
   /** The log names another store of this very peer: the verdict is written with the state that says so. */
   readonly onReplaced: () => void;
   readonly onProblem: (code: string, message: string) => void;
@@ -83,12 +83,16 @@ export class Applying {
   /** In order, every slot once. */
   apply(at: Slot, value: Value, digest: Uint8Array, isWitness: boolean, write: (ops: readonly KvOp[]) => void): void {
     // A witness applies nothing from the slot on that makes it one.
-    if (this.#applies && isWitness) this.#applies = false;
+    if (this.#applies && isWitness) {
+      this.#applies = false;
+      // Also once it is a voter again: its state has to be brought up first, and that takes an opening.
+      this.#init.onStopped();
+    }
     if (this.#paused !== null || !this.#applies) return;
     const applied = this.#applyValue(at, value);
     if (applied.type === 'update-needed') {
       this.#paused = applied;
-      return this.#init.onPaused();
+      return this.#init.onStopped();
     }
     write(this.#init.state.ops(applied.ops));
     this.#applied = at;

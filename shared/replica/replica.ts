@@ -188,7 +188,7 @@ export class Replica implements Application {
       applies: !store.missing.meets(this.reader.appliedSlot() + 1, this.#core.prefix) && !this.isWitness,
       digest: this.#digestAtStart(overlay),
       onOutcomes: (applied, write) => this.#authoring.applied(applied, write),
-      onPaused: () => this.#driver.enqueue({ type: 'may-lead', may: false }),
+      onStopped: () => this.#driver.enqueue({ type: 'may-lead', may: false }),
       onReplaced: () => this.#greetings.fallSilent(REPLACED),
       onProblem: (code, message) => this.#problem(code, message),
     });
