@@ -51,15 +51,12 @@ export class Applying {
   #told: Slot = slot(0);
   #noted: Slot | null = null;
   #changes: Change[] = [];
-  /** The peer's incarnation as of the last slot applied. */
-  #ownIncarnation: Incarnation | null;
 
   constructor(init: ApplyingInit) {
     this.#init = init;
     this.#applies = init.applies;
     this.#applied = init.reader.appliedSlot();
     this.#digest = init.digest;
-    this.#ownIncarnation = this.#incarnationInLog();
   }
 
   get applied(): Slot {
@@ -115,19 +112,17 @@ export class Applying {
     );
   }
 
-  /** The log names another store of this very peer than before, when it was this one: it was replaced. The verdict is kept with the state that says so. */
+  /** The verdict is kept with the state that says so. */
   #lookForSuccessor(write: (ops: readonly KvOp[]) => void): void {
-    const { incarnation, isSound, onReplaced } = this.#init;
-    const before = this.#ownIncarnation;
-    this.#ownIncarnation = this.#incarnationInLog();
-    if (before !== incarnation || this.#ownIncarnation === incarnation || !isSound) return;
+    if (!this.isReplaced) return;
     write([keptVerdict(REPLACED)]);
-    onReplaced();
+    this.#init.onReplaced();
   }
 
-  #incarnationInLog(): Incarnation | null {
-    const { reader, self } = this.#init;
-    return reader.exists() ? (reader.member(self)?.incarnation ?? null) : null;
+  /** The log took this store's session, and ended it for another store of this very peer: perhaps in one slot, or below a snapshot. */
+  get isReplaced(): boolean {
+    const { isSound, reader, self, incarnation } = this.#init;
+    return isSound && reader.exists() && reader.session(self, incarnation)?.closed === true;
   }
 
   #tellIgnored(ignored: Ignored): void {

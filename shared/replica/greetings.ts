@@ -4,7 +4,7 @@ import type { Message } from '../consensus/messages.ts';
 import type { DocumentReader } from '../document/index.ts';
 import type { Greeting, SessionMessage } from '../wire/session-messages.ts';
 import { Gate, type IdentityVerdict, judgeSeen, Lineage, Sightings } from './identity.ts';
-import type { GroupMessage } from './messages.ts';
+import type { FrameHead, GroupMessage } from './messages.ts';
 import type { OpenedStore } from './opening.ts';
 import type { Presence } from './ports.ts';
 
@@ -14,13 +14,6 @@ const VOTING: ReadonlySet<Message['type']> = new Set(['prepare', 'promise', 'acc
 /** Whether a message votes, or asks for a vote. */
 export function isVoting(m: GroupMessage): boolean {
   return m.layer === 'consensus' && VOTING.has(m.message.type);
-}
-
-/** Which run of which store a frame is from: it stands on each of them. */
-export interface Origin {
-  readonly incarnation: Incarnation;
-  readonly nonce: Uint8Array;
-  readonly turn: number;
 }
 
 /**
@@ -82,9 +75,9 @@ export class Greetings {
   }
 
   /** A message came in; `deliver` takes it, now or once its sender has greeted. A promise is open while what it sets free is. */
-  receive(from: PeerId, origin: Origin, m: GroupMessage, deliver: () => void | Promise<void>): void | Promise<void> {
+  receive(from: PeerId, head: FrameHead, m: GroupMessage, deliver: () => void | Promise<void>): void | Promise<void> {
     if (this.#presence === null) return deliver();
-    const { incarnation, nonce, turn } = origin;
+    const { incarnation, nonce, turn } = head;
     this.#sightings.frame(from, incarnation, nonce, turn);
     if (m.layer === 'session' && m.message.type === 'greeting') {
       const isTwice = turn > 0 && this.#sightings.greeting(from, incarnation, nonce);

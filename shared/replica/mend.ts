@@ -76,6 +76,7 @@ export function* mendTurn(
       if (vouched.missing.at(at) !== null) continue;
       slots++;
       del(logKey(at));
+      if (whole(kv, digestKey(at), decodeDigest) === null) del(digestKey(at));
     }
   }
   if (slots > 0) ops.push(sealed(missingOp(missing)));

@@ -14,6 +14,9 @@ export type GroupMessage =
   | { readonly layer: 'session'; readonly message: SessionMessage }
   | { readonly layer: 'snapshot'; readonly message: SnapshotMessage };
 
+/** Who speaks, and from when: what a frame says beside its message. */
+export type FrameHead = Pick<Envelope, 'epoch' | 'incarnation' | 'nonce' | 'turn'>;
+
 /** A message on its way out; `frameOf` makes its bytes once for all its receivers. */
 export type Outgoing = GroupMessage & { readonly to: readonly PeerId[]; readonly purpose: Purpose };
 

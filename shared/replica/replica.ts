@@ -35,11 +35,11 @@ import { Applying } from './applying.ts';
 import { placed, StateArea } from './area.ts';
 import { Authoring } from './authoring.ts';
 import { Barriers } from './barriers.ts';
-import { Greetings, isVoting, type Origin } from './greetings.ts';
+import { Greetings, isVoting } from './greetings.ts';
 import { REPLACED } from './identity.ts';
 import { runsIn, Verdicts } from './ingress.ts';
 import { KEEPING_LIMITS, Keeping } from './keeping.ts';
-import { decodeBody, encodeBody, type GroupMessage, type Outgoing } from './messages.ts';
+import { decodeBody, encodeBody, type FrameHead, type GroupMessage, type Outgoing } from './messages.ts';
 import { genesisDigest, type OpenedStore } from './opening.ts';
 import { POLICY_TIMES } from './policy.ts';
 import type {
@@ -57,7 +57,7 @@ import { type Candidate, RecoveryExchange, type RecoveryStanding } from './recov
 import { type Proof, votesIn } from './recovery-store.ts';
 import { Steering, type Voting } from './steering.ts';
 
-export type { GroupMessage, Outgoing, Purpose } from './messages.ts';
+export type { FrameHead, GroupMessage, Outgoing, Purpose } from './messages.ts';
 export type {
   Carried,
   Outcomes,
@@ -136,6 +136,7 @@ export class Replica implements Application {
       incarnation: store.incarnation,
       random: ports.randomBytes,
       tail: store.tail,
+      formers: store.reborn?.formers ?? [],
     });
     this.#core = new Core({
       self: { peer: init.self, incarnation: store.incarnation },
@@ -249,6 +250,7 @@ export class Replica implements Application {
       onForked: () => this.#onForked(),
       onProblem: (code, message) => this.#problem(code, message),
     });
+    if (this.#greetings.isSpoken && this.#applying.isReplaced) this.#greetings.fallSilent(REPLACED);
     this.#reach.update();
   }
 
@@ -528,20 +530,19 @@ export class Replica implements Application {
     try {
       if (envelope.group !== this.group)
         return this.#problem('OTHER_GROUP', `a frame of ${envelope.group} from ${from}`);
-      const m = decodeBody(envelope);
-      if (m.layer === 'session' && isRecoveryMessage(m.message)) return this.#recovery.onMessage(from, m.message);
-      if (!equal(envelope.epoch, this.#epoch)) return this.#recovery.onOtherEpoch(from, envelope.epoch);
-      if (this.#recovery.isDeaf) return;
-      return this.receiveMessage(from, envelope, m);
+      return this.receiveOpened(from, envelope, decodeBody(envelope));
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
       return this.#problem('BAD_MESSAGE', `${from} sent something that can't be read: ${error.message}`);
     }
   }
 
-  /** A message whose envelope was read. */
-  receiveMessage(from: PeerId, origin: Origin, m: GroupMessage): void | Promise<void> {
-    return this.#greetings.receive(from, origin, m, () => this.receive(from, origin.incarnation, m));
+  /** A message of this group, and what stood on its frame. @throws FormatError */
+  receiveOpened(from: PeerId, head: FrameHead, m: GroupMessage): void | Promise<void> {
+    if (m.layer === 'session' && isRecoveryMessage(m.message)) return this.#recovery.onMessage(from, m.message);
+    if (!equal(head.epoch, this.#epoch)) return this.#recovery.onOtherEpoch(from, head.epoch);
+    if (this.#recovery.isDeaf) return;
+    return this.#greetings.receive(from, head, m, () => this.receive(from, head.incarnation, m));
   }
 
   receive(from: PeerId, incarnation: Incarnation, m: GroupMessage): void | Promise<void> {
@@ -635,14 +636,16 @@ export class Replica implements Application {
   frameOf(out: GroupMessage, nonce: Uint8Array, turn: number): Uint8Array {
     return encodeEnvelope({
       group: this.group,
-      epoch: this.#epoch,
-      incarnation: this.incarnation,
-      nonce,
-      // One that neither votes nor writes adds nothing to what its incarnation said: nobody is to hold that against the other one.
-      turn: this.isSound ? turn : 0,
+      ...this.headOf(nonce, turn),
       layer: out.layer,
       body: encodeBody(out),
     });
+  }
+
+  /** What stands on each of its frames now. As for `frameOf`. */
+  headOf(nonce: Uint8Array, turn: number): FrameHead {
+    // One that neither votes nor writes adds nothing to what its incarnation said: nobody is to hold that against the other one.
+    return { epoch: this.#epoch, incarnation: this.incarnation, nonce, turn: this.isSound ? turn : 0 };
   }
 
   // --- Application: called by the driver

@@ -102,8 +102,8 @@ export class SnapshotServer {
       'm/',
       () =>
         chain(this.#headerOf(snapshot), (header) => {
-          const same = this.#open.get(header.slot);
-          if (same !== undefined || this.#ended) {
+          const same = header === null ? undefined : this.#open.get(header.slot);
+          if (header === null || same !== undefined || this.#ended) {
             snapshot.close();
             return same ?? null;
           }
@@ -118,7 +118,8 @@ export class SnapshotServer {
     );
   }
 
-  #headerOf(snapshot: KvSnapshot): SnapshotHeader | Promise<SnapshotHeader> {
+  /** Null where there is no state to give yet, or its digest is still to be fetched. */
+  #headerOf(snapshot: KvSnapshot): MaybeLater<SnapshotHeader | null> {
     const { area, alpha } = this.#init;
     const one = (key: string): MaybeLater<Uint8Array> =>
       chain(this.#maybeOne(snapshot, key), (record) => {
@@ -128,9 +129,10 @@ export class SnapshotServer {
     return chain(one(placed(area, appliedPlace.key)), (applied) => {
       const { slot: at, stateHash } = appliedPlace.codec.decode(applied);
       return chain(one(placed(area, metaPlace.key)), (meta) =>
-        chain(one(digestKey(at)), (digest) =>
+        chain(this.#maybeOne(snapshot, digestKey(at)), (digest) =>
           chain(this.#maybeOne(snapshot, BLOCKED_KEY), (blocked) =>
-            chain(snapshot.scan(configurationsRange), (rows): SnapshotHeader => {
+            chain(snapshot.scan(configurationsRange), (rows): SnapshotHeader | null => {
+              if (digest === null) return null;
               const blockedFrom = blocked === null ? null : decodeBlocked(blocked);
               return {
                 slot: at,

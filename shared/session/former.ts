@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.ts';
 import { equal } from '../base/bytes.ts';
+import type { Incarnation } from '../base/ids.ts';
 import { type DocumentReader, isRefused, type Run, type SessionId } from '../document/index.ts';
 import type { Editing } from './editing.ts';
 import { baseOf, type Item } from './items.ts';
@@ -22,20 +23,32 @@ export class Former {
   readonly #runs: SignedRuns;
   readonly #editing: Editing;
   readonly #refused: RefusedCommands;
+  readonly #incarnations: readonly Incarnation[];
   #rows: StoredRun[] = [];
   /** What of them still waits, worked out when it is looked at; null where it has to be again. */
   #left: readonly FormerItem[] | null = null;
 
-  constructor(own: Unsettled, runs: SignedRuns, editing: Editing, refused: RefusedCommands) {
+  /** @param incarnations that this store had before, the oldest first: the order of what they left, whatever the clock said */
+  constructor(
+    own: Unsettled,
+    runs: SignedRuns,
+    editing: Editing,
+    refused: RefusedCommands,
+    incarnations: readonly Incarnation[],
+  ) {
     this.#own = own;
     this.#runs = runs;
     this.#editing = editing;
     this.#refused = refused;
+    this.#incarnations = incarnations;
   }
 
   /** In the order in which they were written. */
   load(rows: readonly StoredRun[]): void {
-    this.#rows = [...rows].sort((a, b) => firstTime(a.run) - firstTime(b.run) || a.run.firstSeq - b.run.firstSeq);
+    const age = ({ run }: StoredRun): number => this.#incarnations.indexOf(run.incarnation);
+    this.#rows = rows.toSorted(
+      (a, b) => age(a) - age(b) || firstTime(a.run) - firstTime(b.run) || a.run.firstSeq - b.run.firstSeq,
+    );
   }
 
   get isEmpty(): boolean {

@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { equal } from '../base/bytes.ts';
 import type { RandomBytes, Signer } from '../base/crypto.ts';
-import { type EntryId, type Seq, seq as seqOf } from '../base/ids.ts';
+import { type EntryId, type Incarnation, type Seq, seq as seqOf } from '../base/ids.ts';
 import type { KvOp } from '../base/kv.ts';
 import {
   type Body,
@@ -30,6 +30,8 @@ export interface OutboxInit extends SessionId {
   readonly tail?: Tail | null;
   /** For salts. */
   readonly random: RandomBytes;
+  /** Incarnations that this store had before, the oldest first: the order of what they left, whatever the clock said. */
+  readonly formers?: readonly Incarnation[];
 }
 
 /**
@@ -49,14 +51,14 @@ export class Outbox {
   readonly #early: Settled[] = [];
   #reader: DocumentReader | null = null;
 
-  constructor({ group, peer, incarnation, random, tail }: OutboxInit) {
+  constructor({ group, peer, incarnation, random, tail, formers }: OutboxInit) {
     const session: SessionId = { group, peer, incarnation };
     this.#runs = new SignedRuns(session);
     this.#own = new Unsettled(session, random, this.#runs);
     if (tail?.hash) this.#own.goOnBehind(seqOf(tail.seq), tail.hash);
     this.#editing = new Editing(this.#own, this.#runs);
     this.#settlement = new Settlement(this.#own, this.#runs, this.#editing, this.#refused);
-    this.#former = new Former(this.#own, this.#runs, this.#editing, this.#refused);
+    this.#former = new Former(this.#own, this.#runs, this.#editing, this.#refused, formers ?? []);
   }
 
   /**

@@ -4,6 +4,7 @@ import { SUSPICION_TICKS, TICK_MS } from '../consensus/constants.ts';
 import type { Replica } from '../replica/replica.ts';
 import type { Chaos } from './chaos.ts';
 import { CheckFailed, check } from './check.ts';
+import type { ForcedRecovery } from './faults-recovery.ts';
 import type { DiskTimes, SimNode } from './node.ts';
 import { hasQuorums, type Scene } from './scene.ts';
 
@@ -13,12 +14,22 @@ const REST_MS = 2500;
 export class Calm {
   readonly #scene: Scene;
   readonly #chaos: Chaos;
+  readonly #recovery: ForcedRecovery;
   readonly #disk: DiskTimes;
   readonly #calmMs: number;
 
-  constructor(scene: Scene, init: { readonly chaos: Chaos; readonly disk: DiskTimes; readonly calmMs: number }) {
+  constructor(
+    scene: Scene,
+    init: {
+      readonly chaos: Chaos;
+      readonly recovery: ForcedRecovery;
+      readonly disk: DiskTimes;
+      readonly calmMs: number;
+    },
+  ) {
     this.#scene = scene;
     this.#chaos = init.chaos;
+    this.#recovery = init.recovery;
     this.#disk = init.disk;
     this.#calmMs = init.calmMs;
   }
@@ -32,15 +43,20 @@ export class Calm {
     people.rest();
     links.repair();
     Object.assign(this.#disk, { batchMaxMs: 0.5, markMaxMs: 0.3 });
-    if (plan.partlyHealed) this.#healPart();
+    if (plan.recovers === true) this.#recover();
+    else if (plan.partlyHealed) this.#healPart();
     note('-- all is whole again');
     links.heal();
     for (const node of nodes) this.#makeWhole(node);
-    for (const node of nodes) if (node.isTreated || node.isDamaged) this.#chaos.disks.bringBack(node);
+    // One that was put back finds out by itself, now that all others reach it; one that asks hears from a person (`Disks.found`).
+    for (const node of nodes) {
+      const isLooked = node.isDamaged ? node.wasCopied : node.isOld;
+      if ((node.isTreated || node.isDamaged) && !isLooked) this.#chaos.disks.bringBack(node);
+    }
     this.#await(nodes, 'all');
     const calmMs = scheduler.nowMs - from;
     check(people.barriersOpen >= 0, 'a barrier was served twice');
-    if (plan.watchRest) this.#watchRest();
+    if (plan.watchRest && this.#scene.gone.size === 0) this.#watchRest();
     return calmMs;
   }
 
@@ -48,6 +64,20 @@ export class Calm {
   #makeWhole(node: SimNode): void {
     node.repairDisk();
     node.start();
+  }
+
+  /** The survivors of a forced recovery go on as a group of their own. */
+  #recover(): void {
+    const { scheduler, nodes, links } = this.#scene;
+    links.heal();
+    for (const node of nodes) this.#makeWhole(node);
+    const survivors = this.#recovery.begin();
+    if (survivors === null) return;
+    const until = scheduler.nowMs + this.#calmMs;
+    while (!this.#recovery.isOver(survivors)) {
+      if (scheduler.nowMs >= until) throw new CheckFailed(`no recovery after ${this.#calmMs} ms: ${this.#states()}`);
+      scheduler.runUntil(scheduler.nowMs + 100);
+    }
   }
 
   /** A random part that has its quorums must manage without the rest, which stays cut off or down, hung or damaged. */
@@ -89,7 +119,7 @@ export class Calm {
   }
 
   #areTogether(nodes: readonly SimNode[]): boolean {
-    const there = nodes.filter((node) => !this.#chaos.group.expelled.has(node));
+    const there = nodes.filter((node) => !this.#chaos.group.expelled.has(node) && !this.#scene.gone.has(node));
     if (there.length === 0) return true; // the rest are expelled, and vote only until others can
     const full = there.filter((node) => node.replica?.isWitness !== true);
     const first = full[0]?.replica;

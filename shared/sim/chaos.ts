@@ -120,9 +120,9 @@ export class Chaos {
       case 'rot':
         return this.disks.rotWhileRunning(node);
       case 'restored backup':
-        return this.disks.restore(node);
+        return this.disks.restore();
       case 'copied store':
-        return this.disks.copy(node);
+        return this.disks.copy();
       case 'wipe':
         return this.disks.wipe(node);
       case 'hand-over':

@@ -33,6 +33,8 @@ export interface Acceptor {
 }
 
 const KIND_CONFIGURATION = 1;
+/** Below every one that somebody proposes under. */
+const NO_BALLOT: Ballot = { round: 0, peer: '' as PeerId, incarnation: '' as Incarnation };
 export const ballotName = (b: Ballot): string => `${b.round}.${b.peer}.${b.incarnation}`;
 export const acceptorName = (a: Acceptor): string => `${a.peer}/${a.incarnation}`;
 
@@ -58,6 +60,37 @@ export class Choices {
   /** How many configurations took force after the first. */
   get changes(): number {
     return this.#inForce.length - 1;
+  }
+
+  /** With which the group began. */
+  get first(): Configuration {
+    return (this.#inForce[0] as Force).configuration;
+  }
+
+  /**
+   * Survivors go on in another epoch (R12): above `prefix`, what stands in these slots is what they hold, whatever was proposed, accepted or chosen there before; the last is their configuration, which
+   * governs from the next slot on.
+   */
+  recovered(
+    prefix: number,
+    rows: readonly { readonly slot: number; readonly value: string; readonly bytes: Uint8Array }[],
+  ): void {
+    for (const at of [...this.#slots.keys()]) if (at > prefix) this.#slots.delete(at);
+    const known = this.#inForce.filter(({ slot }) => slot <= prefix);
+    this.#inForce.splice(0, this.#inForce.length, ...known);
+    this.prefix = Math.min(this.prefix, prefix);
+    const last = rows.at(-1)?.slot;
+    for (const { slot, value, bytes } of rows) {
+      const ballot = NO_BALLOT;
+      const configuration = configurationIn(bytes);
+      const chosen = { ballot, value, configuration, holders: new Set<string>() };
+      this.#slots.set(slot, { ballots: new Map(), chosen });
+      if (slot !== last || configuration === null) this.#advance();
+      else {
+        this.prefix = slot;
+        this.#inForce.push({ slot, from: slot + 1, configuration });
+      }
+    }
   }
 
   get newest(): Force {

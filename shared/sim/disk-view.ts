@@ -57,6 +57,12 @@ export class DiskView {
     return copy;
   }
 
+  /** What it stood for was made anew, in the first of the two places where it stood in the other one. */
+  stateMadeAnew(): void {
+    this.#applied.clear();
+    this.#area = 's';
+  }
+
   take(ops: readonly KvOp[]): Landed {
     const landed = {
       rows: [] as Landed['rows'][number][],
@@ -92,7 +98,7 @@ export class DiskView {
   }
 }
 
-function readRow(key: string, record: Uint8Array): Landed['rows'][number] {
+export function readRow(key: string, record: Uint8Array): Landed['rows'][number] {
   const [ballot, value] = asArray(decodeCbor(payload(record)), 2);
   const bytes = asBytes(value);
   return {

@@ -1,6 +1,11 @@
-import type { MemoryStore } from '../driver/memory-store.ts';
+import { decodeCbor } from '../base/cbor.ts';
+import type { PeerId } from '../base/ids.ts';
+import { unseal } from '../driver/records.ts';
 import type { KvRow } from '../driver/store.ts';
+import { SEEN_RANGE } from '../replica/identity.ts';
 import { TAIL_KEY } from '../session/index.ts';
+import { decodeSeen, type Seen } from '../wire/session-messages.ts';
+import type { Wish } from './checkers.ts';
 import type { SimNode } from './node.ts';
 import type { NodeStore } from './node-store.ts';
 import { canSpare, type Scene } from './scene.ts';
@@ -8,6 +13,9 @@ import { canSpare, type Scene } from './scene.ts';
 const EVERYTHING = { gte: ' ', lt: '~', limit: 1_000_000 };
 /** How long a damaged store goes on as a reader before it is brought back. */
 const READER_MS = 5000;
+/** A copy or a backup is at least so much older than the store; from then on it is looked, every so often, whether others would notice. */
+const COPY_MS_MAX = 3000;
+const LOOK_MS = 200;
 
 /** Mostly what an acceptor's word hangs on: the last record of each. */
 const AIMS = [
@@ -33,7 +41,6 @@ type Rot = 'corrupt' | 'missing' | 'misdirected';
 /** Disks that are slow, hang, fail, are full, or lose what they were told to keep. */
 export class Disks {
   readonly #scene: Scene;
-  readonly #backups = new Map<SimNode, { readonly of: NodeStore; readonly memory: MemoryStore }>();
 
   constructor(scene: Scene) {
     this.#scene = scene;
@@ -160,14 +167,18 @@ export class Disks {
     if (bytes !== null) store.memory.rotMark(place, bytes.fill(0xff, random.below(60)));
   }
 
+  /** Not one that was reborn meanwhile: the group may count on that already. */
   #backSometime(node: SimNode, store: NodeStore): void {
-    if (node.store === store && !this.#scene.isOver) this.bringBack(node);
+    if (node.store === store && (node.isTreated || node.isDamaged) && !this.#scene.isOver) this.bringBack(node);
   }
 
   found(node: SimNode): void {
     const { random, scheduler, people } = this.#scene;
     const { store } = node;
     people.excuse(node, false);
+    // Nobody sits at a copy.
+    if (this.#scene.twins.includes(node)) return;
+    if (node.isDamaged && node.wasCopied) return this.#askWhoGoesOn(node);
     // The verdict stands at the next start, too.
     if (random.chance(0.5)) {
       scheduler.after(random.number() * READER_MS * 0.5, () => {
@@ -182,12 +193,28 @@ export class Disks {
     });
   }
 
+  /** A machine and a copy of it were both found, or one that the other one replaced: a person stops the copy, and says that the machine itself goes on. */
+  #askWhoGoesOn(node: SimNode): void {
+    const { random, scheduler } = this.#scene;
+    const { store } = node;
+    scheduler.after(random.number() * READER_MS, () => {
+      if (node.store !== store || !node.isDamaged) return;
+      this.#retireTwins(node);
+      node.settle();
+    });
+  }
+
+  #retireTwins({ peer }: SimNode): void {
+    for (const twin of this.#scene.twins) if (twin.peer === peer) twin.retire();
+  }
+
   /** Somebody joins the machine again with an empty disk. A store that noticed its own damage needs nobody for that: it is reborn as it is opened. */
   bringBack(node: SimNode): void {
     const { nodes, people } = this.#scene;
     const genesis = nodes.find((n) => n.replica !== null)?.replica?.genesisBytes;
     if (genesis === undefined) return;
     people.excuse(node, false);
+    this.#retireTwins(node);
     node.wipe(genesis);
   }
 
@@ -199,31 +226,70 @@ export class Disks {
     if (injections.strike('wipe', node.name)) this.bringBack(node);
   }
 
-  copy(node: SimNode): void {
-    const { injections, people, startTwin, twins } = this.#scene;
-    if (twins.length > 0 || !canSpare(this.#scene, node) || !injections.strike('copied store', node.name)) return;
-    people.excuse(node, false);
-    startTwin(node);
+  /** The data directory is copied, and later another machine starts with that. */
+  copy(): void {
+    const { injections, people, startTwin } = this.#scene;
+    this.#later((node, store, copy, open) => {
+      if (!injections.strike('copied store', node.name)) return;
+      people.excuse(node, false);
+      store.meetCopy();
+      node.wasCopied = true;
+      for (const wish of open) wish.isShared = true;
+      startTwin(node, copy);
+    });
   }
 
-  /** A backup is made, and put back when the next one is due. */
-  restore(node: SimNode): void {
+  /** A backup is made, and later it is put back. */
+  restore(): void {
     const { injections, people, random, scheduler, plan } = this.#scene;
-    const { store } = node;
-    const backup = this.#backups.get(node);
-    if (store === null) return;
-    if (backup?.of !== store) {
-      this.#backups.set(node, { of: store, memory: store.copy() });
-      return;
-    }
-    if (!canSpare(this.#scene, node) || !injections.strike('restored backup', node.name)) return;
-    this.#backups.delete(node);
-    people.excuse(node, false);
-    node.crash(true);
-    store.putBack(backup.memory);
-    scheduler.after(random.number() * plan.downMs, () => node.start());
-    scheduler.after(READER_MS + plan.downMs, () => this.#backSometime(node, store));
+    this.#later((node, store, backup) => {
+      const powerCut = random.chance(0.5);
+      const downMs = random.number() * plan.downMs;
+      if (!injections.strike('restored backup', node.name)) return;
+      people.excuse(node, false);
+      node.crash(powerCut);
+      store.putBack(backup);
+      scheduler.after(downMs, () => node.start());
+    });
   }
+
+  /** As soon as others would notice. */
+  #later(use: (node: SimNode, store: NodeStore, copy: NodeStore, open: readonly Wish[]) => void): void {
+    const { random, scheduler, nodes, people } = this.#scene;
+    const waitMs = random.number() * COPY_MS_MAX;
+    const node = random.pick(nodes.filter((each) => canSpare(this.#scene, each)).concat(nodes[0] as SimNode));
+    const { store, turn } = node;
+    if (store === null || !canSpare(this.#scene, node)) return;
+    const copy = store.copy();
+    const open = people.openAt(node);
+    const look = (): void => {
+      if (this.#scene.isOver || node.store !== store || store.incarnation !== copy.incarnation) return;
+      if (canSpare(this.#scene, node) && isSeenBeyond(this.#scene, node, turn)) return use(node, store, copy, open);
+      scheduler.after(LOOK_MS, look);
+    };
+    scheduler.after(waitMs, look);
+  }
+}
+
+/**
+ * Whether everybody else has on its disk that a later turn of this store was seen than `turn`. What can't be noticed (R6) is an older copy that reaches only those who saw
+ * nothing later of it: to them it is what it was, it may vote with them against what it said before, and no check could be held then. So none comes to life before this
+ * is true, and until it was noticed nobody else's store is lost, with what it saw (`canSpare`). From then on it may give no vote (`Words`).
+ */
+function isSeenBeyond({ nodes }: Scene, node: SimNode, turn: number): boolean {
+  // The batch of one more turn may be on the disk, and nobody was told of it.
+  const isSeenBy = (other: SimNode): boolean =>
+    other.hasStore &&
+    !other.isTreated &&
+    !other.isDamaged &&
+    seenBy(other.store as NodeStore, node.peer).some((s) => s.incarnation === node.incarnation && s.turn > turn + 1);
+  return nodes.every((other) => other === node || isSeenBy(other));
+}
+
+function seenBy({ memory }: NodeStore, peer: PeerId): readonly Seen[] {
+  const key = SEEN_RANGE.gte + peer;
+  const record = memory.get(key);
+  return record === undefined ? [] : decodeSeen(decodeCbor(unseal(key, record).payload));
 }
 
 type Marks = ReturnType<NodeStore['memory']['markReadSync']>;

@@ -126,10 +126,8 @@ export class Cuts {
   }
 
   #heal(): void {
-    const { links, nodes, note } = this.#scene;
-    links.heal();
-    for (const a of nodes) for (const b of nodes) if (a !== b) a.replica?.connection(b.peer, true);
-    note('-- heal');
+    this.#scene.links.heal();
+    this.#scene.note('-- heal');
   }
 }
 

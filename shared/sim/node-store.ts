@@ -9,12 +9,12 @@ import { JournalCore } from '../driver/journal.ts';
 import { damagedVerdict, type Prepared } from '../driver/journal-format.ts';
 import { PROMISE_KEY } from '../driver/layout.ts';
 import { MemoryStore, type UnderWay } from '../driver/memory-store.ts';
-import { RecordError, unseal } from '../driver/records.ts';
+import { numberKey, RecordError, unseal } from '../driver/records.ts';
 import { type MarkPlace, StoreError } from '../driver/store.ts';
 import type { Area } from '../replica/area.ts';
 import { type Answer, firstTurn, GROUP_KEY, isGroupRecord, type OpenedStore, openStore } from '../replica/opening.ts';
 import { check } from './check.ts';
-import { DiskView, type Landed } from './disk-view.ts';
+import { DiskView, type Landed, readRow } from './disk-view.ts';
 import type { Plan } from './plan.ts';
 
 const CONSENSUS_RECORDS = { gte: 'c/', lt: 'n', limit: 1_000_000 };
@@ -54,9 +54,17 @@ export class NodeStore {
   forgot: string | null = null;
   /** A table of the database is not whole, which is looked after at every opening. */
   hasBrokenTable = false;
+  /** It was put back, or is one of two copies, and was not opened with that verdict yet. */
+  isOld = false;
+  /** Another store lived under its peer's name at the same time, and may be the one that the group knows. */
+  wasCopied = false;
   /** Something of the applied state or the outbox is not what it was: nothing is said of what such a peer shows, and it may stop. */
   lostState = false;
   #memory: MemoryStore;
+  /** What it had said before it was put back. */
+  #saidBefore: DiskView | null = null;
+  /** Which record of the group it was copied with; null: it is no copy. */
+  #isCopy = false;
   /** The group's record has a file of its own. */
   #groupFile: Uint8Array | null = null;
   #writes = 0;
@@ -77,25 +85,34 @@ export class NodeStore {
     return store;
   }
 
-  /** A backup: all that is on the disk now. */
-  copy(): MemoryStore {
-    return this.#memory.copy();
+  /** The data directory as it is now, for a backup or another machine. */
+  copy(): NodeStore {
+    const copy = new NodeStore(this.incarnation, this.#memory.copy());
+    copy.#groupFile = this.#groupFile;
+    copy.view = this.view.copy();
+    copy.#treat();
+    copy.#isCopy = true;
+    copy.wasCopied = true;
+    return copy;
   }
 
-  /** The data directory, copied to another machine. */
-  twin(): NodeStore {
-    const twin = new NodeStore(this.incarnation, this.#memory.copy());
-    twin.#groupFile = this.#groupFile;
-    twin.isTreated = true;
-    this.isTreated = true;
-    twin.view = this.view.copy();
-    return twin;
+  /** Somebody started a copy of it elsewhere. */
+  meetCopy(): void {
+    this.#treat();
+    this.wasCopied = true;
   }
 
   /** A backup is put back. What was said meanwhile stays said. */
-  putBack(backup: MemoryStore): void {
+  putBack(backup: NodeStore): void {
+    this.#treat();
+    this.#saidBefore = this.view;
+    this.view = backup.view;
+    this.#memory = backup.#memory;
+  }
+
+  #treat(): void {
     this.isTreated = true;
-    this.#memory = backup;
+    this.isOld = true;
   }
 
   /** For whoever damages it. */
@@ -125,6 +142,12 @@ export class NodeStore {
 
   get(key: string): Uint8Array | undefined {
     return this.#memory.get(key);
+  }
+
+  /** The bytes of the value that stands in a slot. */
+  valueAt(at: number): Uint8Array | undefined {
+    const record = this.#memory.get(numberKey('l/', at));
+    return record === undefined ? undefined : readRow(numberKey('l/', at), record).bytes;
   }
 
   #countWrite(): void {
@@ -177,25 +200,30 @@ export class NodeStore {
    */
   open(
     found: Finding | null,
-    newIncarnation: () => Incarnation,
+    by: { readonly newIncarnation: () => Incarnation; readonly isSettled: boolean },
   ): { readonly opened: OpenedStore; readonly isNews: boolean } {
     const forgot = this.isTreated ? this.#forgotten() : null;
     let opened: OpenedStore;
     try {
       opened = this.#openOnce(
         this.hasBrokenTable ? { code: 'DATABASE_BROKEN', message: 'tables are damaged' } : found,
-        newIncarnation,
+        by,
       );
     } catch (error) {
       if (!(error instanceof StoreError) || error.code !== 'CORRUPT') throw error;
-      opened = this.#openOnce({ code: 'DATABASE_BROKEN', message: error.message }, newIncarnation);
+      opened = this.#openOnce({ code: 'DATABASE_BROKEN', message: error.message }, by);
     }
     if (opened.isNewborn) return this.#reborn(opened);
     const isSound = opened.problems.length === 0;
     check(!isSound || !this.isDamaged, 'a store that was found damaged is opened as a sound one');
-    check(isSound || this.isTreated, () => `damage is found where nobody did any: ${JSON.stringify(opened.problems)}`);
+    check(
+      isSound || this.isTreated || this.wasCopied,
+      () => `damage is found where nobody did any: ${JSON.stringify(opened.problems)}`,
+    );
     this.hasBrokenTable = false;
+    if (opened.mended !== null) this.#mended(opened.mended.isStateLost, forgot);
     this.forgot = isSound ? forgot : null;
+    this.isOld &&= isSound;
     const isNews = !isSound && !this.isDamaged;
     if (isNews) {
       this.isDamaged = true;
@@ -207,27 +235,44 @@ export class NodeStore {
     return { opened, isNews };
   }
 
+  /** What it lost others have, and it goes on as the acceptor that it was. An older one, or a copy, may be whole in itself. */
+  #mended(isStateLost: boolean, forgot: string | null): void {
+    check(this.isTreated, 'a store is mended where nobody did any damage');
+    if (isStateLost) this.view.stateMadeAnew();
+    this.lostState = false;
+    if (this.isOld || this.#isCopy || this.wasCopied) return;
+    check(forgot === null, () => `a store is mended that lost ${forgot}`);
+    this.isTreated = false;
+  }
+
   /** It lost something that it had said, noticed it, and goes on as another acceptor, with what of its log is whole. */
   #reborn(opened: OpenedStore): { readonly opened: OpenedStore; readonly isNews: boolean } {
-    check(this.isTreated, () => `damage is found where nobody did any: ${JSON.stringify(opened.reborn?.problems)}`);
+    check(
+      this.isTreated || this.wasCopied,
+      () => `damage is found where nobody did any: ${JSON.stringify(opened.reborn?.problems)}`,
+    );
+    check(opened.incarnation !== this.incarnation, 'a store is reborn under the name that it had');
     this.incarnation = opened.incarnation;
     this.#groupFile = this.#memory.get(GROUP_KEY) ?? null;
     this.view = new DiskView();
     this.view.inheritedUpTo = opened.restored.prefix;
     this.hasBrokenTable = false;
     this.isTreated = false;
+    this.isOld = false;
+    this.#saidBefore = null;
+    this.#isCopy = false;
     this.isDamaged = false;
     this.lostState = false;
     this.forgot = null;
     return { opened, isNews: true };
   }
 
-  #openOnce(found: Finding | null, newIncarnation: () => Incarnation): OpenedStore {
+  #openOnce(found: Finding | null, by: Parameters<NodeStore['open']>[1]): OpenedStore {
     const isGroupLost = this.#keepGroupRecord();
     const verdict =
       found ?? (isGroupLost ? { code: 'RECORD_DAMAGED', message: 'the record of the group was missing' } : null);
     if (verdict !== null) this.writeBatch([damagedVerdict([verdict])]);
-    const opening = openStore({ get: (key) => this.#memory.get(key) }, { newIncarnation });
+    const opening = openStore({ get: (key) => this.#memory.get(key) }, by);
     let answer: Answer;
     for (;;) {
       const step = opening.next(answer);
@@ -261,7 +306,9 @@ export class NodeStore {
 
   /** What this store told others, and doesn't hold any more. */
   #forgotten(): string | null {
-    const { view } = this;
+    // Two of one name: whatever the other one says, this one does not know.
+    if (this.#isCopy) return 'what is said by the one that it was copied from';
+    const view = this.#saidBefore ?? this.view;
     const record = this.#memory.get(PROMISE_KEY);
     const now = new DiskView();
     const rows = this.#memory.scanSync(CONSENSUS_RECORDS).filter(([key, value]) => isWhole(key, value));

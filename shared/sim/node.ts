@@ -7,9 +7,16 @@ import type { TurnWrite } from '../driver/driver.ts';
 import type { JournalCore } from '../driver/journal.ts';
 import type { UnderWay } from '../driver/memory-store.ts';
 import { StoreError } from '../driver/store.ts';
+import type { IdentityVerdict } from '../replica/identity.ts';
 import type { OpenedStore } from '../replica/opening.ts';
 import { consentTo } from '../replica/recovery-offline.ts';
-import { type Outgoing, Replica, type ReplicaEvents, type ReplicaSettings } from '../replica/replica.ts';
+import {
+  type FrameHead,
+  type Outgoing,
+  Replica,
+  type ReplicaEvents,
+  type ReplicaSettings,
+} from '../replica/replica.ts';
 import { check } from './check.ts';
 import { DiskView, type Landed } from './disk-view.ts';
 import { simSigner, simVerifier } from './keys.ts';
@@ -41,6 +48,8 @@ export interface NodeSurroundings {
   turned(node: SimNode): void;
   ticked(node: SimNode, replica: Replica): void;
   events(node: SimNode): ReplicaEvents;
+  /** With whom it has a connection: a store that is opened anew is told again. */
+  connections(node: SimNode): readonly PeerId[];
   note(line: string): void;
   readonly disk: DiskTimes;
   /** How a node's replica is set up: what it keeps, whether it stays on, how patient its policy about voters is. */
@@ -76,6 +85,8 @@ export class SimNode {
   life = 0;
   /** Snapshots that became its own. */
   installs = 0;
+  /** How often its store was mended in its place. */
+  mends = 0;
   /** Writes that its disk did not take. */
   failedWrites = 0;
   /** It lost its store and is a new incarnation. */
@@ -86,6 +97,14 @@ export class SimNode {
   hungUntilMs = 0;
   /** Its disk failed, so it stays down until somebody starts it. */
   isStopped = false;
+  /** Processes so far. A store that is closed and opened again by its peer stays in the same one. */
+  process = 0;
+  /** There is one. */
+  isRunning = false;
+  /** The last one ended with the machine's power, so nobody was told. */
+  lostPower = false;
+  /** Another machine runs, or ran, a copy of its store. */
+  wasCopied = false;
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   readonly #around: NodeSurroundings;
@@ -99,15 +118,19 @@ export class SimNode {
   #pumpPlanned = false;
   #pausedUntilMs = 0;
   #mailbox: ((replica: Replica) => void)[] = [];
+  /** What others say of its store, for when the turn under way is over. */
+  #verdict: IdentityVerdict | null = null;
+  #damage: unknown = null;
 
-  /** @param twinOf the machine whose data directory was copied to this one: the same keys, the same place in the network */
+  /** @param copied the data directory of another machine that was copied to this one: the same keys, the same place in the network */
   constructor(
     index: number,
     scheduler: Scheduler,
     random: Random,
     around: NodeSurroundings,
-    twinOf: SimNode | null = null,
+    copied: { readonly of: SimNode; readonly store: NodeStore } | null = null,
   ) {
+    const twinOf = copied?.of ?? null;
     this.index = index;
     this.name = twinOf === null ? `n${index}` : `n${index}'`;
     this.#scheduler = scheduler;
@@ -116,8 +139,9 @@ export class SimNode {
     const key = random.bytes(32);
     this.signer = twinOf?.signer ?? simSigner(key);
     this.peer = twinOf?.peer ?? peerFromKey(key);
-    this.incarnation = twinOf?.incarnation ?? incarnationFromBytes(random.bytes(16));
-    this.#store = twinOf?.store?.twin() ?? null;
+    this.incarnation = copied?.store.incarnation ?? incarnationFromBytes(random.bytes(16));
+    this.#store = copied?.store ?? null;
+    this.wasCopied = copied !== null;
     this.#nonce = random.bytes(8);
     this.clockSkewMs = random.chance(0.3) ? (random.number() - 0.5) * 2e9 : 0;
   }
@@ -154,6 +178,14 @@ export class SimNode {
   get isTreated(): boolean {
     return this.#store?.isTreated === true;
   }
+  /** Its store was put back or copied, and it doesn't know that. */
+  get isOld(): boolean {
+    return this.#store?.isOld === true;
+  }
+  /** The last turn of its store, as far as it was told to anybody. */
+  get turn(): number {
+    return this.#journal?.lastTurn ?? 0;
+  }
   get isHung(): boolean {
     return this.#scheduler.nowMs < this.hungUntilMs;
   }
@@ -163,22 +195,31 @@ export class SimNode {
     const store = NodeStore.create(this.incarnation, genesisBytes);
     const { failure, damages } = this.#around;
     if (failure?.node === this.index && !this.wiped) store.failAt(failure);
+    store.wasCopied = this.wasCopied;
     if (damages) store.memory.keepLog(LOGGED_BATCHES);
     this.#store = store;
     this.start();
   }
 
-  start(found: Finding | null = null): void {
+  /** @param isSettled a person said that no other copy of its store runs */
+  start(found: Finding | null = null, isSettled = false): void {
     const store = this.#store;
     if (this.replica !== null || store === null) return;
     store.isFull = this.#scheduler.nowMs < this.#fullUntilMs;
     try {
-      const { opened, isNews } = store.open(found, () => incarnationFromBytes(this.#random.bytes(16)));
+      const newIncarnation = (): Incarnation => incarnationFromBytes(this.#random.bytes(16));
+      const { opened, isNews } = store.open(found, { newIncarnation, isSettled });
       if (opened.isNewborn) {
         this.incarnation = opened.incarnation;
         this.wiped = true;
         this.#around.note(`${this.name} is ${this.incarnation.slice(0, 4)} now: ${said(opened.reborn?.problems)}`);
         this.#around.landed(this, store.look());
+      }
+      if (opened.mended !== null) {
+        const { slots, isStateLost } = opened.mended;
+        this.#around.note(`${this.name} is mended: ${slots} values${isStateLost ? ', its state' : ''}`);
+        this.#around.landed(this, store.look());
+        this.mends++;
       }
       this.#run(store, opened);
       if (!isNews) return;
@@ -193,9 +234,15 @@ export class SimNode {
 
   #run(store: NodeStore, opened: OpenedStore): void {
     const random = this.#random;
+    if (!this.isRunning) {
+      this.isRunning = true;
+      this.process++;
+      this.#nonce = random.bytes(8);
+    }
     const replica = new Replica({
       self: this.peer,
       store: opened,
+      presence: { nonce: this.#nonce, turn: () => opened.journal.lastTurn },
       ports: {
         signer: this.signer,
         verifier: simVerifier,
@@ -205,18 +252,22 @@ export class SimNode {
         kv: { get: (key) => this.#read(store, key) },
         snapshot: () => store.memory.snapshotSync(),
       },
-      events: this.#around.events(this),
+      events: {
+        ...this.#around.events(this),
+        onVerdict: (verdict) => this.#onVerdict(verdict),
+        onDamage: (error) => this.#onDamage(error),
+      },
       ...this.#around.settings(this),
     });
     this.life++;
     this.#journal = opened.journal;
-    this.#nonce = random.bytes(8);
     this.#busy = false;
     this.#pausedUntilMs = 0;
     this.#mailbox = [];
     this.isStopped = false;
     this.replica = replica;
     this.#around.note(`${this.name} starts at prefix ${replica.prefix}`);
+    for (const peer of this.#around.connections(this)) replica.connection(peer, true);
     this.#tickAfter(random.number() * TICK_MS, this.life);
   }
 
@@ -264,8 +315,34 @@ export class SimNode {
     });
   }
 
+  /** A record that somebody asked for: looked after once the turn under way is over. */
+  #onDamage(error: unknown): void {
+    if (!isDamage(error)) return;
+    this.#damage ??= error;
+    this.pump();
+  }
+
+  /** Others know of a later turn of this store, of another run of it, or of one in its place. */
+  #onVerdict(verdict: IdentityVerdict): void {
+    const { isTreated, wasCopied } = this;
+    check(isTreated || wasCopied, () => `${this.name} is told that ${verdict.message}, and nobody did any of that`);
+    this.#verdict = verdict;
+    this.pump();
+  }
+
+  /** Silent already; its store is closed, and opened with what it was told, which stays. */
+  #closeWith(verdict: IdentityVerdict): void {
+    this.#around.note(`${this.name} is silent: ${verdict.code}, ${verdict.message}`);
+    this.replica?.end();
+    this.#end();
+    this.#store?.leave(this.#random, false, null);
+    this.start(verdict);
+  }
+
   #stop(): void {
     this.isStopped = true;
+    this.isRunning = false;
+    this.lostPower = false;
     this.#around.stopped(this);
   }
 
@@ -273,6 +350,8 @@ export class SimNode {
     this.replica = null;
     this.life++;
     this.#underWay = null;
+    this.#verdict = null;
+    this.#damage = null;
   }
 
   /** Quick, with room, and nothing fails any more. */
@@ -295,12 +374,20 @@ export class SimNode {
     if (this.replica === null || this.#store === null) return;
     const during = this.#underWay;
     this.#end();
+    this.isRunning = false;
+    this.lostPower = powerCut;
     this.hungUntilMs = 0;
     this.#store.leave(this.#random, powerCut, during);
     this.#around.note(
       `${this.name} crashes${powerCut ? ', power cut' : ''}${during ? ` during a ${during.type}` : ''}`,
     );
     this.#around.landed(this, this.#store.look());
+  }
+
+  /** A person says that no other copy of its store runs, and starts it with that. */
+  settle(): void {
+    this.crash(false);
+    this.start(null, true);
   }
 
   /** The machine is gone for good. */
@@ -312,7 +399,8 @@ export class SimNode {
   /** Somebody consents to go on with these alone (R12), while the machine is down. `stepsDone`: cut off after so many writes. */
   recover(survivors: readonly PeerId[], stepsDone = Number.POSITIVE_INFINITY): void {
     const store = this.#store as NodeStore;
-    const { opened } = store.open(null, () => incarnationFromBytes(this.#random.bytes(16)));
+    const newIncarnation = (): Incarnation => incarnationFromBytes(this.#random.bytes(16));
+    const { opened } = store.open(null, { newIncarnation, isSettled: false });
     const nonce = this.#random.bytes(16);
     const { consent, settle } = consentTo(opened, { self: this.peer, signer: this.signer, survivors, nonce });
     for (const turn of [consent, settle].filter((each) => each !== null).slice(0, stepsDone)) {
@@ -374,7 +462,9 @@ export class SimNode {
     const { replica } = this;
     if (replica === null || this.#busy || this.isPaused) return;
     this.#guarded(() => {
-      if (replica.wantsReopening) this.#reopen(replica, this.life);
+      if (this.#damage !== null) this.#onTrouble(this.#damage);
+      else if (this.#verdict !== null) this.#closeWith(this.#verdict);
+      else if (replica.wantsReopening) this.#reopen(replica, this.life);
       else if (replica.isReady) this.#begin(replica, this.life);
     });
   }
@@ -497,7 +587,12 @@ export class SimNode {
   }
 
   frameOf(out: Outgoing): Uint8Array {
-    return (this.replica as Replica).frameOf(out, this.#nonce, this.#journal?.lastTurn ?? 0);
+    return (this.replica as Replica).frameOf(out, this.#nonce, this.turn);
+  }
+
+  /** What stands on its frames now. */
+  get head(): FrameHead {
+    return (this.replica as Replica).headOf(this.#nonce, this.turn);
   }
 }
 

@@ -47,6 +47,17 @@ export class People {
     for (const wish of this.wishes) if (wish.node === node.index) wish.excused = true;
   }
 
+  /** Above this slot the log is another one now (R12), and what machines told that are lost holds no more. */
+  forget(above: number): void {
+    this.#toldSlot = Math.min(this.#toldSlot, above);
+    for (const wish of this.wishes) if (wish.excused) wish.position = null;
+  }
+
+  /** What was written at that machine and is not judged, as far as it knows. */
+  openAt({ index }: SimNode): readonly Wish[] {
+    return this.wishes.filter((wish) => wish.node === index && wish.position === null && wish.refused === null);
+  }
+
   get barriersOpen(): number {
     return this.#barriersAsked - this.barriersServed;
   }
@@ -111,6 +122,7 @@ export class People {
       position: null,
       refused: null,
       excused: this.#excused.has(node) || node.isTreated,
+      isShared: false,
     };
     this.wishes.push(wish);
     let seq: number | null = null;

@@ -32,14 +32,14 @@ const SOFT: Faults = {
 /** On in fewer seeds than the rest. */
 const RARER: ReadonlySet<FaultKind> = new Set(['failed disk', 'full disk', 'flapping link']);
 /** A voter may be lost at any time, or the group may be changed at any time: never both in one seed. */
-const LOSING: readonly FaultKind[] = ['wipe', 'damaged store', 'rot', 'restored backup', 'copied store'];
+const LOSING: readonly FaultKind[] = ['wipe', 'damaged store', 'rot'];
 const GOVERNING: readonly FaultKind[] = ['role change', 'voters replaced', 'expulsion', 'quorum sizes'];
 
-/**
- * A backup that is put back, or a data directory that is copied, can't be told by the store alone: database and mark fit each other. Members tell it by the runs that
- * they saw (R7), in greetings, which a simulated network doesn't carry. Once it does, this is to be true.
- */
-const SEES_OLD_STORES = false;
+/** A backup that is put back, or a data directory that is copied, can't be told by the store alone: members tell it by the runs that they saw (R7). */
+const OLD_STORES: Faults = { 'restored backup': 12, 'copied store': 12 };
+
+/** How many of those seeds end with a forced recovery, if they may. */
+const RECOVERING = 0.35;
 
 /** What may be held back, and what triggers wait for: the rarer, the likelier they pull. */
 const HELD: readonly Message['type'][] = [
@@ -74,8 +74,6 @@ const TRIGGERS: readonly TriggerKind[] = [
 export function drawPlan(random: Random): Plan {
   const hard = drawFaults(random, HARD);
   const soft = drawFaults(random, SOFT);
-  if (SEES_OLD_STORES)
-    for (const kind of ['restored backup', 'copied store'] as const) if (random.chance(0.1)) hard[kind] = 2;
   // What a lost store takes along must not be needed by a change that is made at the same time.
   const isLosing = random.chance(0.5);
   for (const kind of isLosing ? GOVERNING : LOSING) {
@@ -84,7 +82,7 @@ export function drawPlan(random: Random): Plan {
   }
   const rare = (chance: number, of: readonly number[]): number => (random.chance(chance) ? random.pick(of) : 0);
   const nodes = random.pick([1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6, 7]);
-  return {
+  const plan: Plan = {
     nodes,
     alpha: random.pick([1, 2, 2, 3, 3, 4, 8, 8, 16, 64]),
     asBytes: random.chance(0.15),
@@ -133,6 +131,22 @@ export function drawPlan(random: Random): Plan {
     clockDrift: random.chance(0.3) ? random.pick([0.05, 0.4]) : 0,
     keeping: drawKeeping(random),
   };
+  // Drawn last, so that what was drawn before them is what it always was.
+  if (!isLosing) return random.chance(RECOVERING) && mayRecover(plan) ? { ...plan, recovers: true } : plan;
+  return random.chance(0.3) ? withOldStores(random, plan) : plan;
+}
+
+/** What was dropped somewhere can't be held against what is left, and who was expelled is no survivor. */
+const mayRecover = ({ keeping, soft, nodes }: Plan): boolean =>
+  keeping === KEEPING_LIMITS && soft.expulsion === undefined && nodes > 1;
+
+/** Mostly instead of the other losses: a group can spare one store at a time. */
+function withOldStores(random: Random, plan: Plan): Plan {
+  const hard = { ...plan.hard, ...OLD_STORES };
+  const soft = { ...plan.soft };
+  if (random.chance(0.7)) for (const kind of LOSING) for (const faults of [hard, soft]) delete faults[kind];
+  // They come to something only once a backup is behind the store, and others have seen so.
+  return { ...plan, hard, soft, formsInPeace: true, chaosMs: Math.max(9000, plan.chaosMs) };
 }
 
 /** Stores that drop what others hold, and take snapshots after a few slots. */

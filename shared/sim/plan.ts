@@ -101,6 +101,8 @@ export interface Plan {
     readonly write: number;
     readonly code: 'DISK_FAILED' | 'DISK_FULL';
   } | null;
+  /** In the end only some are left, and go on by forced recovery. A plan that was written down may be older than that. */
+  readonly recovers?: boolean;
   /** Ticks of 50 ms take so much longer or shorter by each node's own clock. */
   readonly clockDrift: number;
 }

@@ -4,6 +4,7 @@ import { acceptorName, type Choices } from './choices.ts';
 import type { Injections } from './injections.ts';
 import type { Links } from './links.ts';
 import type { SimNode } from './node.ts';
+import type { NodeStore } from './node-store.ts';
 import type { People } from './people.ts';
 import type { Plan } from './plan.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -22,8 +23,12 @@ export interface Scene {
   isOver: boolean;
   /** Copies of nodes that run beside them. */
   readonly twins: SimNode[];
-  /** Starts one. */
-  startTwin(of: SimNode): void;
+  /** Lost for good, with their disks. */
+  readonly gone: Set<SimNode>;
+  /** In an epoch that others have left (R12): nobody takes what they say, and what they hold above its end is not the log any more. */
+  readonly past: Set<SimNode>;
+  /** Starts one on this copy of its store. */
+  startTwin(of: SimNode, store: NodeStore): void;
   note(line: string): void;
 }
 
@@ -53,11 +58,13 @@ export function hasQuorums(choices: Choices, isThere: (node: SimNode) => boolean
 }
 
 /**
- * May its store be lost? Not the first node's, by whose hand the others are let in; nor that of a node that is still to become a voter: it would be counted on
+ * May its store be lost? Not while another one was put back or copied and doesn't know it: who could tell it would be lost with that. Nor while a copy runs, which may
+ * take its machine's place among the voters. Not the first node's, by whose hand the others are let in; nor that of a node that is still to become a voter: it would be counted on
  * from then on.
  */
-export function canSpare({ choices, nodes, plan }: Scene, node: SimNode): boolean {
+export function canSpare({ choices, nodes, plan, twins }: Scene, node: SimNode): boolean {
   if (node.index === 0 || !node.hasStore || node.isTreated || node.isDamaged) return false;
+  if (nodes.some((n) => n.isOld) || twins.some((n) => n.hasStore)) return false;
   const votes = choices.newest.configuration.voters.some((v) => acceptorName(v) === acceptorName(node));
   if (!votes && node.index < plan.voters) return false;
   return hasQuorums(choices, (n) => n !== node, nodes);

@@ -27,6 +27,7 @@ const COUNTED: readonly Counted[] = [
   'reconfigurations',
   'readmissions',
   'damagedStores',
+  'mendedStores',
 ];
 
 export const NOTHING_YET: Tally = {
@@ -73,6 +74,7 @@ export function table({ seeds, total, calmMostMs, faults }: Tally): string {
     row('reconfigurations', total.reconfigurations),
     row('readmissions', total.readmissions),
     row('stores found damaged', total.damagedStores),
+    row('stores mended in their places', total.mendedStores),
     row('to come together, ms at most', calmMostMs),
     'injected:',
     ...Object.entries(faults)

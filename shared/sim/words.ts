@@ -20,6 +20,8 @@ export interface Speaker extends Acceptor {
   readonly isDamaged: boolean;
   /** What it had said and lost, and did not notice; null: nothing. */
   readonly forgot: string | null;
+  /** Its store was put back or copied, which only others can tell it. */
+  readonly isOld: boolean;
 }
 
 /**
@@ -40,6 +42,11 @@ export class Words {
 
   constructor(choices: Choices) {
     this.#choices = choices;
+  }
+
+  /** Above this slot the log is another one now (R12). */
+  forget(above: number): void {
+    for (const at of this.#digests.keys()) if (at > above) this.#digests.delete(at);
   }
 
   // --- what lands on a disk
@@ -130,8 +137,9 @@ export class Words {
   #message(who: Speaker, m: Message): void {
     switch (m.type) {
       case 'prepare':
-        this.#mayVote(who, 'campaigns');
-        return this.#reigns(who, m.ballot);
+        this.#maySpeak(who, 'campaigns');
+        // Of a store that was put back the ballot may be one that it used before: nobody answers it before having told it so.
+        return who.isOld && who.forgot !== null ? this.#hasPromised(who, m.ballot) : this.#reigns(who, m.ballot);
       case 'promise':
         this.#mayVote(who, 'promises');
         return this.#promise(who, m);
@@ -149,7 +157,7 @@ export class Words {
         this.#reigns(who, m.ballot);
         return this.#choices.said(m.watermark, who.name);
       case 'heartbeat':
-        if (m.votes) this.#mayVote(who, 'says that it votes');
+        if (m.votes) this.#maySpeak(who, 'says that it votes');
         this.#hasPromised(who, m.promised);
         if (m.leading) this.#reigns(who, m.leading);
         this.#holds(who, m.prefix);
@@ -172,8 +180,21 @@ export class Words {
 
   /** Corrupt or missing is not empty (base rule 5, R6): whoever lost something that it had said takes part in nothing more. */
   #mayVote(who: Speaker, does: string): void {
-    check(!who.isDamaged, () => `${who.name} ${does}, and its store was found damaged`);
+    this.#isWhole(who, does);
     check(who.forgot === null, () => `${who.name} ${does}, and its store lost ${who.forgot} without noticing`);
+  }
+
+  /**
+   * What counts for nothing until whoever hears it has greeted. A store that was put back or copied, whole in itself, can't know it before somebody says so (R7), and until
+   * then it looks for votes. It gives none: it answers only those who have greeted it, and all of them saw a later turn (`Disks`, `isSeenBeyond`).
+   */
+  #maySpeak(who: Speaker, does: string): void {
+    if (who.isOld) this.#isWhole(who, does);
+    else this.#mayVote(who, does);
+  }
+
+  #isWhole(who: Speaker, does: string): void {
+    check(!who.isDamaged, () => `${who.name} ${does}, and its store was found damaged`);
   }
 
   /** Its own ballot: on its disk, and of this life (R3). */
@@ -240,6 +261,7 @@ export class Words {
 
   #accept(who: Speaker, m: Accept): void {
     const { name } = who;
+    this.#mayVote(who, 'proposes');
     this.#reigns(who, m.ballot);
     this.#choices.said(m.watermark, name);
     check(

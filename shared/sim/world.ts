@@ -11,10 +11,13 @@ import { Chaos } from './chaos.ts';
 import { check } from './check.ts';
 import { Agreement, checkLog } from './checkers.ts';
 import { Choices } from './choices.ts';
+import { Connections } from './connections.ts';
+import { ForcedRecovery } from './faults-recovery.ts';
 import { Injections } from './injections.ts';
 import { simSigner } from './keys.ts';
 import { Links } from './links.ts';
 import { type NodeSurroundings, SimNode } from './node.ts';
+import type { NodeStore } from './node-store.ts';
 import { People, write } from './people.ts';
 import type { Plan } from './plan.ts';
 import { drawPlan } from './plan-draw.ts';
@@ -56,6 +59,8 @@ export interface Report {
   readonly readmissions: number;
   /** Stores that were found damaged. */
   readonly damagedStores: number;
+  /** Stores that were mended in their places. */
+  readonly mendedStores: number;
   /** Writes that a disk did not take. */
   readonly failedWrites: number;
   /** Snapshots that were installed, and slots that were dropped or skipped at the end, at all nodes together. */
@@ -110,6 +115,7 @@ export class World {
   readonly #scheduler = new Scheduler();
   readonly #transcript: Transcript;
   readonly #links: Links;
+  readonly #connections: Connections;
   readonly #nodes: SimNode[] = [];
   readonly #agreement = new Agreement();
   readonly #choices: Choices;
@@ -117,6 +123,7 @@ export class World {
   readonly #people: People;
   readonly #scene: Scene;
   readonly #chaos: Chaos;
+  readonly #recovery: ForcedRecovery;
   readonly #around: NodeSurroundings;
   readonly #genesis: Uint8Array;
   readonly #asVoter = new Set<SimNode>();
@@ -134,12 +141,14 @@ export class World {
     this.plan = plan === undefined ? drawPlan(new Random(seed)) : { ...plan, keeping: plan.keeping ?? KEEPING_LIMITS };
     this.#transcript = new Transcript(this.#scheduler, this.#options.transcriptLines);
     this.#links = new Links(this.#scheduler, stream(2), this.plan.links);
+    this.#connections = new Connections(this.#links, this.#scheduler, stream(5));
     const around = this.#surroundings();
     this.#around = around;
     for (let i = 0; i < this.plan.nodes; i++) {
       const node = new SimNode(i, this.#scheduler, stream(10 + i), around);
       node.drift = 1 + (random.number() - 0.5) * 2 * this.plan.clockDrift;
       this.#nodes.push(node);
+      this.#connections.add(node);
       if (i < this.plan.voters) this.#asVoter.add(node);
     }
     const [founder] = this.#nodes as [SimNode];
@@ -165,16 +174,24 @@ export class World {
       injections: new Injections(only, note),
       isOver: false,
       twins: [],
-      startTwin: (of) => this.#startTwin(of, stream(100 + of.index)),
+      gone: new Set(),
+      past: new Set(),
+      startTwin: (of, store) => this.#startTwin(of, store, stream(100 + of.index)),
       note,
     };
     this.#chaos = new Chaos(this.#scene);
+    this.#recovery = new ForcedRecovery(this.#scene);
   }
 
   #surroundings(): NodeSurroundings {
     return {
       send: (from, out) => this.#send(from, out),
-      landed: (node, landed) => this.#words.landed(node, landed),
+      landed: (node, landed) => {
+        const changedAbove = this.#recovery.landed(node, landed);
+        if (changedAbove !== null)
+          for (const each of [this.#words, this.#agreement, this.#people]) each.forget(changedAbove);
+        if (!this.#scene.past.has(node)) this.#words.landed(node, landed);
+      },
       reached: (node, step) => this.#chaos.reached(node, step),
       diesApplying: (node) => this.#chaos.diesApplying(node),
       died: (node) => this.#chaos.died(node),
@@ -186,6 +203,7 @@ export class World {
       turned: (node) => this.#turned(node),
       ticked: (node, replica) => this.#people.openSession(node, replica),
       events: (node) => this.#eventsOf(node),
+      connections: (node) => this.#connections.of(node),
       note: (line) => this.#transcript.note(line),
       disk: { ...this.plan.disk },
       settings: ({ index }) => {
@@ -198,9 +216,10 @@ export class World {
     };
   }
 
-  #startTwin(of: SimNode, random: Random): void {
-    const twin = new SimNode(of.index, this.#scheduler, random, this.#around, of);
+  #startTwin(of: SimNode, store: NodeStore, random: Random): void {
+    const twin = new SimNode(of.index, this.#scheduler, random, this.#around, { of, store });
     this.#scene.twins.push(twin);
+    this.#connections.add(twin);
     twin.start();
   }
 
@@ -212,11 +231,12 @@ export class World {
       this.#scheduler.runUntil(this.plan.chaosMs);
       const calm = new Calm(this.#scene, {
         chaos: this.#chaos,
+        recovery: this.#recovery,
         disk: this.#around.disk,
         calmMs: this.#options.calmMs,
       });
       const calmMs = calm.comeTogether();
-      const [first] = this.#nodes;
+      const first = this.#nodes.find((node) => !this.#scene.gone.has(node));
       const entries = checkLog(first?.replica as Replica, this.#people.wishes);
       return {
         seed: this.#options.seed,
@@ -230,13 +250,14 @@ export class World {
         reconfigurations: this.#choices.changes,
         readmissions: this.#choices.readmissions,
         damagedStores: this.#damagedStores,
+        mendedStores: this.#nodes.reduce((n, node) => n + node.mends, 0),
         failedWrites: this.#nodes.reduce((n, node) => n + node.failedWrites, 0),
         snapshots: this.#nodes.reduce((n, node) => n + node.installs, 0),
         slotsNotKept: this.#nodes.reduce((n, node) => n + notKept(node), 0),
         leaderChanges: this.#leaderChanges,
         virtualMs: this.#scheduler.nowMs,
         calmMs,
-        faults: { ...this.#scene.injections.counts, ...this.#links.counts },
+        faults: { ...this.#scene.injections.counts, ...this.#links.counts, ...this.#connections.counts },
         injections: this.#scene.injections.asked,
         fingerprint: this.#transcript.fingerprint,
       };
@@ -251,6 +272,7 @@ export class World {
     for (const node of this.#nodes.slice(1)) {
       this.#scheduler.after(100 + this.#random.number() * 700, () => this.#admit(node));
     }
+    this.#connections.begin();
     this.#people.begin();
     this.#chaos.begin();
   }
@@ -293,11 +315,14 @@ export class World {
   // --- wiring
 
   #send(from: SimNode, out: Outgoing): void {
-    this.#words.leave(from, out);
+    if (!this.#scene.past.has(from)) this.#words.leave(from, out);
     const copiesAfterMs = this.#chaos.leaves(from, out);
     const { type } = out.message;
     const frame = this.plan.asBytes ? from.frameOf(out) : null;
-    const { incarnation } = from;
+    const head = frame === null ? from.head : null;
+    // Links may bring anything again at any time; but a greeting belongs to a connection, and that ends with the process that made it before its next one makes another.
+    const isGreeting = out.layer === 'session' && out.message.type === 'greeting';
+    const { process } = from;
     this.#transcript.sent(from.index, type, out.to.length);
     if (this.#options.traceMessages && type !== 'heartbeat')
       this.#transcript.aside(`   ${from.name} ${saying(out)} > ${out.to.map((p) => this.#nameOf(p))}`);
@@ -306,9 +331,10 @@ export class World {
       if (!to) continue;
       const receive = (replica: Replica): void => {
         if (frame) replica.receiveFrame(from.peer, frame);
-        else replica.receive(from.peer, incarnation, out);
+        else if (head) replica.receiveOpened(from.peer, head, out);
       };
       const arrive = (): void => {
+        if (isGreeting && from.process !== process) return;
         to.deliver(receive);
         for (const twin of this.#scene.twins) if (twin.peer === peer) twin.deliver(receive);
       };
@@ -320,9 +346,11 @@ export class World {
   #turned(node: SimNode): void {
     const { replica } = node;
     if (replica === null) return;
+    this.#recovery.turned(node);
+    if (this.#scene.past.has(node)) return;
     this.#agreement.look(node.name, replica, !node.lostState);
     if (replica.prefix > this.#choices.prefix) this.#choices.said(replica.prefix, node.name);
-    check(!replica.isForked || node.isDamaged, () => `${node.name} believes that its store was copied`);
+    check(!replica.isForked || node.isDamaged || node.isOld, () => `${node.name} believes that its store was copied`);
     check(replica.paused == null, () => `${node.name} can't apply`);
     check(replica.queuedInputs <= QUEUE_MAX, () => `${replica.queuedInputs} inputs wait at ${node.name}`);
   }

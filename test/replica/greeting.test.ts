@@ -4,6 +4,7 @@ import { encodeMessage } from '../../shared/consensus/codec.ts';
 import type { MemoryStore } from '../../shared/driver/memory-store.ts';
 import type { IdentityVerdict } from '../../shared/replica/identity.ts';
 import { genesisDigest, type OpenedStore } from '../../shared/replica/opening.ts';
+import { consentTo } from '../../shared/replica/recovery-offline.ts';
 import { type Outgoing, Replica } from '../../shared/replica/replica.ts';
 import { encodeEnvelope, type Layer } from '../../shared/wire/envelope.ts';
 import { encodeSessionMessage, type Seen } from '../../shared/wire/session-messages.ts';
@@ -17,7 +18,7 @@ const NONCE = new Uint8Array(8).fill(7);
 
 /** A voter that Ben speaks to. */
 class Voter {
-  readonly store: MemoryStore = lived();
+  readonly store: MemoryStore = this.lives();
   readonly opened: OpenedStore = open(this.store, births());
   readonly verdicts: IdentityVerdict[] = [];
   readonly replica = new Replica({
@@ -36,6 +37,10 @@ class Voter {
     presence: { nonce: new Uint8Array(8).fill(1), turn: () => this.opened.journal.lastTurn },
   });
 
+  lives(): MemoryStore {
+    return lived();
+  }
+
   /** Turns until there is nothing to do. What left for Ben, by type. */
   turns(): string[] {
     const sent: Outgoing[] = [];
@@ -53,16 +58,15 @@ class Voter {
     return sent.filter(({ to }) => to.includes(ben)).map(({ message }) => message.type);
   }
 
-  hears(layer: Layer, body: Uint8Array, nonce = NONCE): void {
+  hears(layer: Layer, body: Uint8Array, nonce = NONCE, epoch = genesisDigest(genesis)): void {
     const group = this.replica.group;
-    const epoch = genesisDigest(genesis);
     const envelope = { group, epoch, incarnation: benNow, nonce, turn: 3, layer, body };
     void this.replica.receiveFrame(ben, encodeEnvelope(envelope));
   }
 
-  hearsPrepare(): void {
+  hearsPrepare(epoch?: Uint8Array): void {
     const prepare = { type: 'prepare', ballot, configuration: slot(2), slot: slot(4), transferFrom: null } as const;
-    this.hears('consensus', encodeMessage(prepare));
+    this.hears('consensus', encodeMessage(prepare), NONCE, epoch);
   }
 
   hearsGreeting(seen: readonly Seen[], nonce = NONCE): void {
@@ -103,6 +107,38 @@ test('one that is told of a later turn of its own gives no vote any more, whatev
   expect(voter.verdicts.map(({ code }) => code)).toEqual(['ROLLED_BACK']);
   voter.hearsPrepare();
   expect(voter.turns()).toEqual([]);
+});
+
+test('what comes from another epoch is not answered, whoever greeted', () => {
+  const voter = new Voter();
+  voter.replica.connection(ben, true);
+  voter.hearsGreeting([]);
+  voter.turns();
+  voter.hearsPrepare(new Uint8Array(32).fill(5));
+  expect(voter.turns()).toEqual([]);
+  voter.hearsPrepare();
+  expect(voter.turns()).toEqual(['promise']);
+});
+
+/** Its person consented to go on with Ben alone (R12), and his consent is not here yet. */
+class Survivor extends Voter {
+  override lives(): MemoryStore {
+    const store = lived();
+    const opened = open(store, births());
+    const signer = { publicKey: new Uint8Array(32), sign: () => new Uint8Array(64) };
+    const { consent } = consentTo(opened, { self: peer, signer, survivors: [peer, ben], nonce: new Uint8Array(16) });
+    if (consent !== null) put(store, opened.journal.prepare(consent));
+    return store.reopen();
+  }
+}
+
+test('one that has consented to a forced recovery gives no vote in the old epoch, and makes none of another’s', () => {
+  const survivor = new Survivor();
+  expect([survivor.replica.recovery?.step, survivor.replica.inspect().votes]).toEqual(['consents', false]);
+  survivor.replica.connection(ben, true);
+  survivor.hearsGreeting([]);
+  survivor.hearsPrepare();
+  expect(survivor.turns()).not.toContain('promise');
 });
 
 test('what it saw of the other is told on the next connection, and outlives a restart', () => {

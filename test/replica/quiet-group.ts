@@ -50,6 +50,7 @@ export class QuietGroup {
           damages: false,
           ticked: (_node, replica) => this.#look(replica),
           events: () => ({}),
+          connections: () => [],
           note: () => {},
           disk: { batchMinMs: 0.1, batchMaxMs: 0.5, markMaxMs: 0.3 },
           settings: (node) => ({ limits, policy: HASTY, staysOn: this.nodes.indexOf(node) >= count - stayOn }),

@@ -287,7 +287,7 @@ describe('forced recovery of several', () => {
     for (const i of [2, 3, 4]) {
       group.join(i);
       node(group, i).start();
-      for (let k = 0; k < 300 && group.at(i).recovery?.step !== 'following'; k++) group.run(0.05);
+      for (let k = 0; k < 8_000 && group.at(i).recovery?.step !== 'following'; k++) group.run(0.002);
       expect([i, group.at(i).recovery]).toMatchObject([i, { step: 'following' }]);
       const { prefix } = group.at(i);
       expect(prefix).toBeLessThan(at);

@@ -7,7 +7,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'ignore-highest-accepted-ballot',
     rule: 'P2c: a new leader re-proposes the value of the highest accepted ballot',
-    seeds: [75],
+    seeds: [29],
     patches: [
       {
         file: core('proposer'),
@@ -19,7 +19,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'ignore-accepted-values',
     rule: 'P2c: a new leader is bound by what was accepted',
-    seeds: [2],
+    seeds: [1],
     patches: [
       {
         file: core('proposer'),
@@ -31,7 +31,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'count-acceptances-across-ballots',
     rule: 'base rule 3: chosen means accepted by a quorum under one ballot',
-    seeds: [25],
+    seeds: [588],
     patches: [
       {
         file: core('proposer'),
@@ -83,7 +83,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'accept-does-not-promise',
     rule: 'base rule 2: accepting a ballot also promises it',
-    seeds: [1],
+    seeds: [7],
     patches: [
       {
         file: core('ledger'),
@@ -107,7 +107,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'old-ballots-accepted',
     rule: 'P1a: an acceptor accepts only what no higher promise forbids',
-    seeds: [1],
+    seeds: [2],
     patches: [
       {
         file: core('acceptor'),
@@ -154,7 +154,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'fill-below-floor',
     rule: 'R4: a leader catches up to the highest floor of its quorum before it proposes',
-    seeds: [26],
+    seeds: [11],
     patches: [
       {
         file: core('proposer'),
@@ -166,7 +166,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'horizon-and-prefix-check-off',
     rule: 'R1: nothing is proposed or accepted more than α slots ahead of what is known (each check covers for the other)',
-    seeds: [4],
+    seeds: [1],
     patches: [
       { file: core('proposer'), find: 'if (r.next > this.#ledger.horizon) return null;', replace: '' },
       {
@@ -291,7 +291,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'quorums-that-miss-each-other',
     rule: 'base rule 4: q1 + q2 > voters',
-    seeds: [27],
+    seeds: [83],
     patches: [
       {
         file: core('configuration'),
@@ -303,7 +303,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'value-on-one-machine',
     rule: 'base rule 4: q2 ≥ 2 where there are two',
-    seeds: [17],
+    seeds: [1],
     patches: [
       {
         file: core('configuration'),

@@ -33,7 +33,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'counts-witnesses-among-the-holders',
     rule: 'R5: only full voters hold a state',
-    seeds: [42],
+    seeds: [227],
     patches: [
       {
         file: core,
@@ -46,7 +46,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'drops-before-its-state-is-written',
     rule: 'R5: what is dropped is in a state on the disk',
-    seeds: [10],
+    seeds: [131],
     patches: [
       {
         file: 'shared/driver/driver.ts',
@@ -71,13 +71,13 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'snapshot-without-configurations',
     rule: 'R5: a snapshot carries the governing and the pending configurations',
-    seeds: [10],
+    seeds: [8],
     patches: [{ file: fetching, find: '...header.configurations.map(inForceOp),', replace: '' }],
   },
   {
     name: 'snapshot-of-another-moment',
     rule: 'R5: a snapshot is of one moment',
-    seeds: [53],
+    seeds: [131],
     patches: [
       {
         file: 'shared/driver/memory-store.ts',

@@ -19,7 +19,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'applied-slot-before-its-records',
     rule: 'the applied state moves on the disk all at once: where the applied slot is ahead of its records, what is between is never applied',
-    seeds: [90],
+    seeds: [17],
     patches: [
       {
         file: 'shared/driver/overlay.ts',
@@ -32,7 +32,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'duplicate-commands-applied',
     rule: 'R8: a duplicate is dropped',
-    seeds: [23],
+    seeds: [7],
     patches: [
       {
         file: 'shared/document/document.ts',
@@ -77,7 +77,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'gap-applied',
     rule: 'R8: a command whose predecessor is missing is not applied',
-    seeds: [322],
+    seeds: [73],
     patches: [
       {
         file: 'shared/document/document.ts',
@@ -94,7 +94,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'stale-barrier',
     rule: 'R9: a barrier is served by a slot that was proposed after it was asked for',
-    seeds: [4],
+    seeds: [2],
     patches: [
       {
         file: 'shared/replica/replica.ts',
@@ -135,7 +135,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'expelled-voter-not-reached',
     rule: 'R2: a voter that is no member any more is reached as long as it votes (a stall; the farewell covers for it at first)',
-    seeds: [161, 188],
+    seeds: [19],
     patches: [
       {
         file: 'shared/replica/reach.ts',
@@ -148,13 +148,13 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'expelled-voter-not-served',
     rule: 'R2: a voter that is no member any more is given the whole log as long as it votes (a stall)',
-    seeds: [1567, 2292],
+    seeds: [711],
     patches: [{ file: 'shared/replica/replica.ts', find: 'if (votes) return null;', replace: '' }],
   },
   {
     name: 'damaged-store-votes',
     rule: 'base rule 5, R6, R7: corrupt or missing is not empty; a store that lost something never speaks again as what it was',
-    seeds: [29],
+    seeds: [18],
     patches: [
       {
         file: 'shared/replica/remedy.ts',
@@ -180,13 +180,13 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'lost-tail-unnoticed',
     rule: 'R6: what the mark vouches for is there',
-    seeds: [29],
+    seeds: [67],
     patches: [{ file: 'shared/driver/journal-check.ts', find: 'if (this.#isJustAnew()) return;', replace: 'return;' }],
   },
   {
     name: 'lost-middle-unnoticed',
     rule: 'R6: turns are dense, and each follows from the one before',
-    seeds: [18],
+    seeds: [713],
     patches: [
       {
         file: 'shared/driver/journal-check.ts',
@@ -198,7 +198,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'corrupt-is-empty',
     rule: 'base rule 5: a record that does not fit its check is not taken for none (the mark would tell, so it is planted away, too)',
-    seeds: [608, 697],
+    seeds: [14],
     patches: [
       {
         file: 'shared/driver/layout.ts',
@@ -217,7 +217,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'wiped-disk-under-the-old-name',
     rule: 'R7: a store made anew is another incarnation (planted in the simulated machine, since it is a person who does it)',
-    seeds: [7],
+    seeds: [8],
     patches: [
       {
         file: 'shared/sim/node.ts',
@@ -242,7 +242,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'slot-skipped-after-a-crash',
     rule: 'what was chosen and not applied before a crash is applied after it, every slot',
-    seeds: [],
+    seeds: [18],
     patches: [
       {
         file: 'shared/driver/driver.ts',

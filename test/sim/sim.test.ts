@@ -3,7 +3,16 @@ import { expect, test } from 'vitest';
 import { installSha256 } from '../../shared/base/hash.ts';
 import { World } from '../../shared/sim/world.ts';
 
-const OF_THE_LINKS = new Set(['sent', 'lost', 'duplicated', 'replayed', 'cut', 'late']);
+const OF_THE_LINKS = new Set([
+  'sent',
+  'lost',
+  'duplicated',
+  'replayed',
+  'cut',
+  'late',
+  'connection opened',
+  'connection closed',
+]);
 
 installSha256((bytes) => hash('sha256', bytes, 'buffer'));
 
