@@ -7,8 +7,9 @@ import type { Random } from '../base/random.ts';
 import { compareBallots, showBallot } from '../consensus/ballot.ts';
 import { JournalCore } from '../driver/journal.ts';
 import { damagedVerdict, type Prepared } from '../driver/journal-format.ts';
-import { PROMISE_KEY } from '../driver/layout.ts';
+import { MISSING_KEY, openRecord, PROMISE_KEY } from '../driver/layout.ts';
 import { MemoryStore, type UnderWay } from '../driver/memory-store.ts';
+import { Missing } from '../driver/missing.ts';
 import { numberKey, RecordError, unseal } from '../driver/records.ts';
 import { type MarkPlace, StoreError } from '../driver/store.ts';
 import type { Area } from '../replica/area.ts';
@@ -239,6 +240,9 @@ export class NodeStore {
   #mended(isStateLost: boolean, forgot: string | null): void {
     check(this.isTreated, 'a store is mended where nobody did any damage');
     if (isStateLost) this.view.stateMadeAnew();
+    // What the disk lost is not what its owner dropped.
+    const missing = this.#memory.get(MISSING_KEY);
+    if (missing !== undefined) this.view.missing = Missing.decode(openRecord(MISSING_KEY, missing));
     this.lostState = false;
     if (this.isOld || this.#isCopy || this.wasCopied) return;
     check(forgot === null, () => `a store is mended that lost ${forgot}`);
