@@ -78,10 +78,13 @@ export class JournalCore {
     return { core, prepared: { ops: [...ops, ...turn.ops], mark: turn.mark } };
   }
 
-  /** What was damaged can be had again, and all that only this store has is here: `turn` says what is still to come, and the verdict ends with it. */
-  mended(turn: Turn): Prepared {
-    const { ops, mark } = this.prepare(turn);
-    return { ops: [{ type: 'del', key: DAMAGED }, ...ops], mark };
+  /**
+   * What was damaged can be had again, and all that only this store has is here: `ops` say what is still to come, and the verdict ends with them. No turn, since this
+   * acceptor says nothing by it: what others saw of its runs has to fit to the turns that they wrote.
+   */
+  mended(ops: readonly KvOp[], fields: MarkFields): Prepared {
+    this.#kept.apply(ops);
+    return this.prepareMark(fields, [{ type: 'del', key: DAMAGED }, ...ops, this.#kept.op(this.#last.turn)]);
   }
 
   /** The number of the last turn that is on the disk, mark included. */

@@ -4,7 +4,6 @@ import { ZERO_HASH } from '../base/hash.ts';
 import { type Slot, slot } from '../base/ids.ts';
 import type { KvOp, KvReader } from '../base/kv.ts';
 import { appliedPlace, batchHash, genesisOps, recordHash, StateSum } from '../document/index.ts';
-import type { Turn as JournalTurn, MarkFields } from '../driver/journal-format.ts';
 import {
   AREA_KEY,
   decodeDigest,
@@ -38,8 +37,6 @@ export interface Vouched {
   readonly genesisDigest: Uint8Array;
   /** `[slot, ballot, hash]` of all that was accepted above the prefix. */
   readonly accepted: readonly Cbor[];
-  /** Promise and last own number, from the records. */
-  readonly fields: MarkFields;
   readonly missing: Missing;
   readonly area: Area;
   /** Or else a record was found damaged. */
@@ -52,14 +49,14 @@ const HOLES_MAX = 1024;
 const PAGE_SLOTS = 64;
 
 /**
- * The turn that mends a store in its place (R6): everything that it alone has is here, promises and acceptances among it, and so it goes on as the acceptor that
+ * What mends a store in its place (R6): everything that it alone has is here, promises and acceptances among it, and so it goes on as the acceptor that
  * it was. Chosen values that are gone are missing from now on, and come back as history does, chained to the digests around them; an applied state that does not
  * add up is made anew. Reads the whole log.
  */
-export function* mendTurn(
+export function* mendingOps(
   kv: KvReader,
   vouched: Vouched,
-): Generator<Ask, { turn: JournalTurn; mended: Mended }, Answer> {
+): Generator<Ask, { ops: readonly KvOp[]; mended: Mended }, Answer> {
   const { genesisDigest, accepted } = vouched;
   const { prefix, digest } = storedPrefix(opening(kv), genesisDigest);
   const missing = yield* holesIn(vouched, prefix, digest);
@@ -92,7 +89,7 @@ export function* mendTurn(
   }
   // What was fetched of a snapshot is not worth holding against anything.
   del(STAGING_KEY);
-  return { turn: { ops, accepted, ...vouched.fields }, mended: { slots, isStateLost } };
+  return { ops, mended: { slots, isStateLost } };
 }
 
 /** What is missing, and every slot whose value does not lead from the digest before it to the one after it. */

@@ -46,7 +46,7 @@ import { type KvRow, StoreError } from '../driver/store.ts';
 import { decodeTail, TAIL_KEY, type Tail } from '../session/index.ts';
 import { type Area, areaRange } from './area.ts';
 import { RUNS_KEY, SEEN_RANGE } from './identity.ts';
-import { type Mended, mendTurn } from './mend.ts';
+import { type Mended, mendingOps } from './mend.ts';
 import { decodeReborn, GROUP_KEY, groupRecord, REBORN_KEY, type Reborn, rebirthTurn, rebornOf } from './rebirth.ts';
 import { rescuedRange } from './recovery-rescue.ts';
 import { NO_RECOVERY, proofsRange, type RecoveryRecords, readRecovery } from './recovery-store.ts';
@@ -174,13 +174,12 @@ export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask,
       genesisBytes,
       genesisDigest,
       accepted: verdict.vouched,
-      fields: markFields(kv),
       missing,
       area,
       isDatabaseBroken: found.some(({ code }) => code === 'DATABASE_BROKEN'),
     };
-    const mend = yield* mendTurn(kv, vouched);
-    yield { type: 'write', prepared: journal.mended(mend.turn) };
+    const mend = yield* mendingOps(kv, vouched);
+    yield { type: 'write', prepared: journal.mended(mend.ops, markFields(kv)) };
     journal.committed();
     mended = mend.mended;
     found = [];
