@@ -240,6 +240,20 @@ export function damagedVerdict(problems: readonly { readonly code: string; reado
   return { type: 'put', key: DAMAGED, value: sealProblems(problems) };
 }
 
+/**
+ * What was found, beside the verdict that stands already: whatever that one says is not forgotten over it. One that can't be read may have said anything.
+ * @param before sealed
+ */
+export function verdictWith<T extends { readonly code: string }>(
+  found: T,
+  before: Uint8Array | undefined,
+): readonly (T | Problem)[] {
+  if (before === undefined) return [found];
+  const kept = readProblems(before).filter(({ code }) => code !== found.code);
+  const untold: Problem = { code: 'KEPT_MISSING', message: "an earlier verdict on this store can't be read any more" };
+  return [...(readProblems(before).length > 0 ? kept : [untold]), found];
+}
+
 export function sealProblems(problems: readonly { readonly code: string; readonly message: string }[]): Uint8Array {
   const rows = problems.slice(0, PROBLEMS_MAX).map(({ code, message }) => [code, message.slice(0, MESSAGE_LENGTH_MAX)]);
   return seal(DAMAGED, FORMAT, encodeCbor(rows));

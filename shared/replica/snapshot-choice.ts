@@ -19,13 +19,16 @@ export interface SmallLag {
  * is left out: it depends on the machine.
  */
 const WRITES_PER_VALUE = 2;
+/** A store that has less is a newcomer's, also where the first answer of values came before anything else: two of them. Bytes. */
+const NEWCOMER_BYTES = 512 * 1024;
 
 /**
- * Whether a snapshot brings this store up sooner than the values it lacks, by what either has to carry. A store without any entry takes one where it can: its people
- * see the newest entries first, and not the oldest.
+ * Whether a snapshot brings this store up sooner than the values it lacks, by what either has to carry. A newcomer that lacks much takes one in any case: its
+ * people see the newest entries first, and not the oldest.
  */
 export function isSnapshotSooner({ slots, theirs, own }: Lag, small: SmallLag): boolean {
   const behindBytes = Math.max(0, theirs.logBytes - own.logBytes);
+  if (own.logBytes < NEWCOMER_BYTES && behindBytes >= NEWCOMER_BYTES) return true;
   if (slots < small.snapshotLagSlots && behindBytes < small.snapshotLagBytes) return false;
   return own.logBytes === 0 || WRITES_PER_VALUE * behindBytes >= theirs.stateBytes;
 }

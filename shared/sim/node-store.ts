@@ -6,7 +6,8 @@ import { type KvOp, MissingRecordError } from '../base/kv.ts';
 import type { Random } from '../base/random.ts';
 import { compareBallots, showBallot } from '../consensus/ballot.ts';
 import { JournalCore } from '../driver/journal.ts';
-import { damagedVerdict, type Prepared } from '../driver/journal-format.ts';
+import { JOURNAL_KEYS } from '../driver/journal-check.ts';
+import { damagedVerdict, type Prepared, verdictWith } from '../driver/journal-format.ts';
 import { MISSING_KEY, openRecord, PROMISE_KEY } from '../driver/layout.ts';
 import { MemoryStore, type UnderWay } from '../driver/memory-store.ts';
 import { Missing } from '../driver/missing.ts';
@@ -275,7 +276,8 @@ export class NodeStore {
     const isGroupLost = this.#keepGroupRecord();
     const verdict =
       found ?? (isGroupLost ? { code: 'RECORD_DAMAGED', message: 'the record of the group was missing' } : null);
-    if (verdict !== null) this.writeBatch([damagedVerdict([verdict])]);
+    if (verdict !== null)
+      this.writeBatch([damagedVerdict(verdictWith(verdict, this.#memory.get(JOURNAL_KEYS.damaged)))]);
     const opening = openStore({ get: (key) => this.#memory.get(key) }, by);
     let answer: Answer;
     for (;;) {

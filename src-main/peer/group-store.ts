@@ -5,7 +5,8 @@ import { FormatError } from '../../shared/base/cbor.ts';
 import { type Incarnation, incarnationBytes, incarnationFromBytes } from '../../shared/base/ids.ts';
 import { MissingRecordError } from '../../shared/base/kv.ts';
 import { JournalCore } from '../../shared/driver/journal.ts';
-import { damagedVerdict, type Prepared, type Problem } from '../../shared/driver/journal-format.ts';
+import { JOURNAL_KEYS } from '../../shared/driver/journal-check.ts';
+import { damagedVerdict, type Prepared, type Problem, verdictWith } from '../../shared/driver/journal-format.ts';
 import { RecordError } from '../../shared/driver/records.ts';
 import { StoreError, type StorePort } from '../../shared/driver/store.ts';
 import {
@@ -177,7 +178,9 @@ async function keepGroupRecord(port: StorePort, dir: string): Promise<boolean> {
 
 /** From now on this store is a reader's, whatever becomes of this process. */
 async function markDamaged(port: StorePort, code: string, message: string): Promise<void> {
-  await port.kv.write([damagedVerdict([{ code, message }])], { sync: true });
+  await port.kv.write([damagedVerdict(verdictWith({ code, message }, port.kv.get(JOURNAL_KEYS.damaged)))], {
+    sync: true,
+  });
 }
 
 /** Batch and mark, both on the disk. @throws StoreError */

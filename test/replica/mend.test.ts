@@ -3,7 +3,7 @@ import { slot } from '../../shared/base/ids.ts';
 import { encodeBallot } from '../../shared/consensus/ballot.ts';
 import { NOOP } from '../../shared/consensus/value.ts';
 import { genesisOps } from '../../shared/document/index.ts';
-import { damagedVerdict } from '../../shared/driver/journal-format.ts';
+import { damagedVerdict, verdictWith } from '../../shared/driver/journal-format.ts';
 import { configurationKey, logOps, PROMISE_KEY } from '../../shared/driver/layout.ts';
 import type { MemoryStore } from '../../shared/driver/memory-store.ts';
 import { sealed } from '../../shared/driver/overlay.ts';
@@ -222,5 +222,32 @@ describe('a store that lost something that it alone had', () => {
       { sync: true },
     );
     expect(open(store, births()).isNewborn).toBe(true);
+  });
+
+  it.each(['COPIED', 'REPLACED', 'ROLLED_BACK', 'REBUILT', 'ACCEPTED_MISSING'])(
+    '%s stands on where the database is found broken after it',
+    (code) => {
+      const store = lived();
+      found(store, code);
+      const both = verdictWith({ code: 'DATABASE_BROKEN', message: 'a table is not whole' }, store.get('m/damaged'));
+      store.writeSync([damagedVerdict(both)], { sync: true });
+      expect(open(store, births()).mended).toBeNull();
+    },
+  );
+
+  it('a verdict that can not be read any more may have been any', () => {
+    const store = lived();
+    found(store, 'COPIED');
+    bend(store, 'm/damaged');
+    const both = verdictWith({ code: 'DATABASE_BROKEN', message: 'a table is not whole' }, store.get('m/damaged'));
+    store.writeSync([damagedVerdict(both)], { sync: true });
+    expect(open(store, births()).isNewborn).toBe(true);
+  });
+
+  it('says nothing by being mended: its turns go on where they were', () => {
+    const before = open(lived(), births()).journal.lastTurn;
+    const store = lived();
+    found(store);
+    expect(open(store, births()).journal.lastTurn).toBe(before);
   });
 });
