@@ -29,6 +29,8 @@ export class Learner {
   /** Fetches in a row that brought nothing. */
   #failures = 0;
   /** Who said that it holds nothing before which slot; believed until the link breaks or for `NOT_HELD_TICKS`. */
+  /** Who gave no answer, and when the last time. Ticks. */
+  readonly #silent = new Map<PeerId, number>();
   readonly #heldFrom = new Map<PeerId, { readonly slot: Slot; readonly sinceTick: number }>();
   #mayFetch = true;
 
@@ -108,6 +110,7 @@ export class Learner {
 
   onValues(from: PeerId, m: Values): void {
     if (this.#underWay?.from === from) this.#underWay = null;
+    this.#silent.delete(from);
     this.announce(from, m.prefix);
     const { prefix } = this.#ledger;
     const skip = prefix + 1 - m.from;
@@ -135,6 +138,7 @@ export class Learner {
     if (this.#underWay && now - this.#underWay.sinceTick >= FETCH_TICKS) {
       // No answer: forget what that peer announced until it says so again, and ask another.
       this.#announced.delete(this.#underWay.from);
+      this.#silent.set(this.#underWay.from, now);
       this.#failures++;
       this.#underWay = null;
     }
@@ -162,12 +166,18 @@ export class Learner {
     const { prefix } = this.#ledger;
     return [...this.#announced]
       .filter(([peer, announced]) => announced > prefix && this.#around.isHeard(peer))
-      .sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
+      .sort((a, b) => this.#silence(a[0]) - this.#silence(b[0]) || b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
       .map(([peer]) => peer);
+  }
+
+  /** Whoever gave no answer comes after all who may, and the one who gave none last comes last: it may be heard and not hear. */
+  #silence(peer: PeerId): number {
+    return this.#silent.get(peer) ?? 0;
   }
 
   /** A peer's restart or removal: what it said before says nothing any more. */
   forget(peer: PeerId): void {
+    this.#silent.delete(peer);
     this.#announced.delete(peer);
     this.#heldFrom.delete(peer);
     if (this.#underWay?.from === peer) this.#underWay = null;

@@ -306,6 +306,8 @@ export class Driver {
   #serve(from: Slot, limit: Slot | null): Message | null {
     const gap = this.#app.missing.at(from);
     if (gap !== null) return { type: 'not-held', from, held: slot(gap.to + 1) };
+    // Not to be had here: said, so that others are asked and not this one again.
+    if (limit !== null && from > limit) return { type: 'not-held', from, held: slot(this.#core.prefix + 1) };
     const values: Value[] = [];
     const prefix = limit === null ? this.#core.prefix : slot(Math.min(limit, this.#core.prefix));
     let bytes = 0;
