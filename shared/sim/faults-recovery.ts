@@ -100,12 +100,15 @@ export class ForcedRecovery {
     const crashMs = random.number() * CONSENT_MS_MAX;
     if (random.chance(0.4)) {
       scheduler.after(crashMs, () => {
+        const isDone = this.#wentOn(node);
         node.crash(random.chance(0.5));
-        if (isCutOff) node.recover(peers);
+        if (isCutOff && !isDone) node.recover(peers);
         node.start();
       });
     } else if (isCutOff) {
       scheduler.after(crashMs, () => {
+        // Nobody consents to what has happened: that would be the next recovery, and the others would have to consent to that one.
+        if (this.#wentOn(node)) return;
         node.crash(false);
         node.recover(peers);
         node.start();
@@ -113,10 +116,12 @@ export class ForcedRecovery {
     }
   }
 
+  #wentOn({ replica }: SimNode): boolean {
+    return replica !== null && replica.recovery === null && replica.recovered.length > 0;
+  }
+
   isOver(survivors: readonly SimNode[]): boolean {
-    const isOne = ({ replica }: SimNode): boolean =>
-      replica !== null && replica.recovery === null && replica.recovered.length > 0;
-    if (!survivors.every(isOne)) return false;
+    if (!survivors.every((node) => this.#wentOn(node))) return false;
     for (const { name, replica } of survivors) {
       const says = replica?.lastRecovery;
       check(

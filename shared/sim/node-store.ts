@@ -215,7 +215,8 @@ export class NodeStore {
       if (!(error instanceof StoreError) || error.code !== 'CORRUPT') throw error;
       opened = this.#openOnce({ code: 'DATABASE_BROKEN', message: error.message }, by);
     }
-    if (opened.isNewborn) return this.#reborn(opened);
+    // Also where it was reborn by an opening that ended in the last of its writes.
+    if (opened.incarnation !== this.incarnation) return this.#reborn(opened);
     const isSound = opened.problems.length === 0;
     check(!isSound || !this.isDamaged, 'a store that was found damaged is opened as a sound one');
     check(

@@ -209,7 +209,8 @@ export class SimNode {
     try {
       const newIncarnation = (): Incarnation => incarnationFromBytes(this.#random.bytes(16));
       const { opened, isNews } = store.open(found, { newIncarnation, isSettled });
-      if (opened.isNewborn) {
+      const isReborn = opened.incarnation !== this.incarnation;
+      if (isReborn) {
         this.incarnation = opened.incarnation;
         this.wiped = true;
         this.#around.note(`${this.name} is ${this.incarnation.slice(0, 4)} now: ${said(opened.reborn?.problems)}`);
@@ -223,7 +224,7 @@ export class SimNode {
       }
       this.#run(store, opened);
       if (!isNews) return;
-      if (opened.isNewborn) return this.#around.damaged(this);
+      if (isReborn) return this.#around.damaged(this);
       this.#around.note(`${this.name} is damaged: ${said(opened.problems)}`);
       this.#around.landed(this, store.look());
       this.#around.damaged(this);

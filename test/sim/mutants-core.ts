@@ -136,7 +136,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'promise-lost-at-restart',
     rule: 'R3: what was promised outlives a restart',
-    seeds: [13],
+    seeds: [2],
     patches: [
       { file: 'shared/replica/opening.ts', find: 'holdTogether(kv, restored, verdict.mark);', replace: '' },
       {
@@ -166,7 +166,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'horizon-and-prefix-check-off',
     rule: 'R1: nothing is proposed or accepted more than α slots ahead of what is known (each check covers for the other)',
-    seeds: [1],
+    seeds: [3],
     patches: [
       { file: core('proposer'), find: 'if (r.next > this.#ledger.horizon) return null;', replace: '' },
       {
@@ -197,7 +197,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'prepare-refused-at-equal-ballot',
     rule: 'R1: a Prepare at the ballot already promised is granted (a stall)',
-    seeds: [8],
+    seeds: [11],
     patches: [
       {
         file: core('acceptor'),
@@ -274,7 +274,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'non-voters-accept',
     rule: 'R1: nothing is accepted outside of the configuration that governs the slot',
-    seeds: [1],
+    seeds: [2],
     patches: [
       {
         file: core('acceptor'),
@@ -291,7 +291,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'quorums-that-miss-each-other',
     rule: 'base rule 4: q1 + q2 > voters',
-    seeds: [83],
+    seeds: [124],
     patches: [
       {
         file: core('configuration'),
@@ -303,7 +303,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'value-on-one-machine',
     rule: 'base rule 4: q2 ≥ 2 where there are two',
-    seeds: [1],
+    seeds: [39],
     patches: [
       {
         file: core('configuration'),

@@ -8,7 +8,7 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
   {
     name: 'votes-before-the-greeting',
     rule: 'R7: a vote is neither counted nor answered before the other side had its chance to say what it saw',
-    seeds: [611],
+    seeds: [912],
     patches: [
       {
         file: 'shared/replica/greetings.ts',

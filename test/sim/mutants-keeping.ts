@@ -33,7 +33,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'counts-witnesses-among-the-holders',
     rule: 'R5: only full voters hold a state',
-    seeds: [227],
+    seeds: [410],
     patches: [
       {
         file: core,
@@ -46,7 +46,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'drops-before-its-state-is-written',
     rule: 'R5: what is dropped is in a state on the disk',
-    seeds: [131],
+    seeds: [186],
     patches: [
       {
         file: 'shared/driver/driver.ts',

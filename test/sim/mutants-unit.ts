@@ -168,8 +168,8 @@ export const UNIT_MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'shared/driver/journal-check.ts',
-        find: 'if (this.#problems.length === 0) this.#judgeAccepted();',
-        replace: '',
+        find: 'this.#problems.length === 0 ? this.#judgeAccepted() : null;',
+        replace: '[] as readonly Cbor[];',
       },
     ],
   },
