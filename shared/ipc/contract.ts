@@ -271,6 +271,8 @@ export interface MemberStatus {
   readonly lastSeen: string | null;
   /** There while it said that it is away: until when, if it said so. */
   readonly away?: { readonly until: string | null };
+  /** There while it is no member any more and still votes, until the change of voters is in force. */
+  readonly removing?: true;
 }
 
 /** Who decides, and who will. The leader's view counts; another peer's may be a little older. */

@@ -234,6 +234,8 @@ const failureExits = {
   TEXT_BAD: EXIT.failed,
   /** A file could not be read. */
   FILE_UNREADABLE: EXIT.failed,
+  /** A file can't be made or written in the place that was named. */
+  FILE_UNWRITABLE: EXIT.failed,
   /** There is nothing to write into a file; none was made. */
   FILE_EMPTY: EXIT.failed,
   /** There is something already where a new file or directory is to be. */
@@ -250,6 +252,8 @@ const failureExits = {
   DAMAGED: EXIT.failed,
   /** This store may be one of two, so nothing is written to it until a person says which goes on. */
   COPIED: EXIT.failed,
+  /** This machine is a witness: it votes, and keeps no entries to read, write or change. */
+  WITNESS: EXIT.failed,
   /** A line of a file that is to be imported is not what it must be; the others go on. */
   BAD_LINE: EXIT.failed,
   /** A fault of the program itself. */

@@ -14,7 +14,9 @@ export interface QuorumStatus {
   /** Voters that it takes to choose who leads, and to agree on an entry. */
   readonly phase1: number;
   readonly phase2: number;
-  /** How many voters may be away. */
+  /** Those among them that never lead. */
+  readonly witnesses: number;
+  /** How many voters may be away, whichever they are: a quorum is left, and a machine that can lead. */
   readonly survives: { readonly writing: number; readonly electing: number };
   /** The sizes were set by hand, for this very number of voters. */
   readonly pinned: boolean;
@@ -31,6 +33,8 @@ export interface AwayStatus {
   readonly peer: string;
   readonly away: boolean;
   readonly until: string | null;
+  /** Other machines that vote and can lead now. With none, nothing is agreed while this one is away. */
+  readonly others: number;
 }
 
 export interface LeaveParams extends InGroup, WithTimeout {}

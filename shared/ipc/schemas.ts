@@ -273,6 +273,7 @@ const member = v.object({
   rttMs: v.nullable(v.pipe(v.number(), v.finite(), v.minValue(0))),
   lastSeen: v.nullable(v.string()),
   away: v.exactOptional(v.object({ until: v.nullable(v.string()) })),
+  removing: v.exactOptional(v.literal(true)),
 });
 const voting = v.object({
   policy: v.boolean(),
@@ -354,6 +355,7 @@ const quorumStatus: Schema<QuorumStatus> = v.object({
   voters: count,
   phase1: count,
   phase2: count,
+  witnesses: count,
   survives: v.object({ writing: count, electing: count }),
   pinned: v.boolean(),
 });
@@ -361,6 +363,7 @@ const awayStatus: Schema<AwayStatus> = v.object({
   peer: v.string(),
   away: v.boolean(),
   until: v.nullable(v.string()),
+  others: count,
 });
 const openInvitation: Schema<OpenInvitation> = v.object({
   key: v.string(),

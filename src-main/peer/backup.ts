@@ -3,14 +3,16 @@ import { join } from 'node:path';
 import { asArray, asBytes, asInteger, asText, type Cbor, FormatError, orNull } from '../../shared/base/cbor.ts';
 import { type GroupId, type PeerId, parseGroupId, parsePeerId } from '../../shared/base/ids.ts';
 import { RecordError, unseal } from '../../shared/driver/records.ts';
-import type { KvRow } from '../../shared/driver/store.ts';
+import { type KvRow, StoreError } from '../../shared/driver/store.ts';
 import type { BackupEvent } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
 import { dataDir, listGroups } from '../group/data-dir.ts';
 import { type LocalSettings, openLocal } from '../group/local.ts';
+import { SetupError } from '../group/setup-error.ts';
 import { ArchiveError, type Part, readArchive, writeArchive } from '../storage/archive.ts';
 import { openLevelStore, type StoreSnapshot } from '../storage/level-store.ts';
 import { damagedTables } from '../storage/tables.ts';
+import { noRoomToOpen } from './failures.ts';
 
 /**
  * A backup is one file of all that a machine can't be made again without: who it is, its name, where the others are, and each group's store at one moment
@@ -77,7 +79,7 @@ export async function* backUp(source: BackupSource, path: string, signal: AbortS
 
 function namedFailure(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return new PeerError('CANCELLED', 'Interrupted. No backup was made.');
-  if (error instanceof ArchiveError && error.code !== 'NOT_WRITABLE') {
+  if (error instanceof ArchiveError) {
     return new PeerError(error.code, error.message, { cause: error });
   }
   return error;
@@ -120,7 +122,11 @@ export async function* backUpDirectory(
   signal: AbortSignal,
 ): AsyncGenerator<BackupEvent> {
   const place = dataDir(dir);
-  const local = await openLocal(dir);
+  const noRoom = (error: unknown): never => {
+    const isFull = (error instanceof SetupError || error instanceof StoreError) && error.code === 'DISK_FULL';
+    throw isFull ? noRoomToOpen(dir, 'backup', error) : error;
+  };
+  const local = await openLocal(dir).catch(noRoom);
   try {
     const groups = await listGroups(place);
     for (const group of groups) {
@@ -129,7 +135,7 @@ export async function* backUpDirectory(
       throw new PeerError('DAMAGED', message);
     }
     const snapshotOf = async (group: GroupId): Promise<StoreSnapshot> => {
-      const port = await openLevelStore(place.group(group), { create: false });
+      const port = await openLevelStore(place.group(group), { create: false }).catch(noRoom);
       const snapshot = await port.snapshot();
       return { ...snapshot, close: () => snapshot.close().finally(() => port.close()) };
     };
@@ -176,7 +182,7 @@ export async function* readBackup(path: string): AsyncGenerator<BackupPart> {
       yield read;
     }
   } catch (error) {
-    if (error instanceof ArchiveError && error.code !== 'NOT_WRITABLE') {
+    if (error instanceof ArchiveError) {
       throw new PeerError(error.code, error.message, { cause: error });
     }
     if (!(error instanceof FormatError)) throw error;

@@ -33,6 +33,7 @@ export function refusedAtOnce(refused: Refused): PeerError {
   const code = BEFORE_WRITING[refused.refused] ?? refusalCode(refused);
   // The outbox keeps what the group refused, and nothing of this.
   const isGone = refused.refused === 'ENTRY_REMOVED';
+  if (refused.refused === 'SESSION_CLOSED') return new PeerError(code, `Nothing was written: ${refused.detail}.`);
   return new PeerError(
     code,
     isGone ? 'The entry is removed. Nothing was written; restore it first.' : wordsOf(refused),
@@ -90,3 +91,21 @@ export function storeFailure(error: Error): PeerError {
 
 export const openedAgain = (): PeerError =>
   new PeerError('BUSY', 'The store was opened again after a fault meanwhile. What was saved is kept; ask again.');
+
+/** LevelDB writes as it opens, so that not even reading goes without a little room. */
+export function noRoomToOpen(dir: string, verb: 'verify' | 'backup', cause: unknown): PeerError {
+  const message =
+    `The disk of ${dir} is full, and its stores can't be opened without a little room there. Nothing was changed. ` +
+    `Free some space and try again; or copy the directory to another disk and ${WITH_COPY[verb]}. Never start a peer on the copy.`;
+  return new PeerError('DISK_FULL', message, { cause });
+}
+
+const WITH_COPY = { verify: 'verify the copy (--dir)', backup: 'take the backup of the copy (--dir)' } as const;
+
+/** A witness has nothing to show and nobody to answer: it applies nothing. `what`: what did not come of it, as a sentence. */
+export function keepsNoEntries(what: string): PeerError {
+  return new PeerError(
+    'WITNESS',
+    `This machine is a witness: it votes and keeps no entries. ${what} Do it on another member's machine.`,
+  );
+}

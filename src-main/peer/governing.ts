@@ -15,13 +15,14 @@ import type {
   RevokeParams,
 } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
+import { survivedBy } from '../../shared/replica/voters.ts';
 import type { Network } from '../network/network.ts';
 import type { GroupHost } from './group-host.ts';
 import { isSettled, untilInForce } from './in-force.ts';
 import { invitationNamed, memberNamed } from './lookup.ts';
 import { canVote } from './presence.ts';
 import { awayOf, governing, roleOf } from './status.ts';
-import { command } from './writing.ts';
+import { assertMember, command } from './writing.ts';
 
 /** The leader may have changed, or the request may have been lost. Milliseconds. */
 const ASK_AGAIN_MS = 500;
@@ -56,6 +57,7 @@ export async function lead(
   signal: AbortSignal,
 ): Promise<MemberRole> {
   const { replica } = host;
+  assertMember(host);
   if (replica.reader.member(replica.self)?.rights !== 'keeper') {
     throw new PeerError('REFUSED_NO_RIGHTS', 'Only a keeper says who leads.');
   }
@@ -122,8 +124,8 @@ function quorumStatus(host: GroupHost): QuorumStatus {
     voters: n,
     phase1: q1,
     phase2: q2,
-    // Whoever is to lead has to reach both quorums, or it could do nothing with what it won.
-    survives: { writing: n - q2, electing: n - Math.max(q1, q2) },
+    witnesses: voters.filter((v) => v.witness).length,
+    survives: survivedBy({ voters, q1, q2 }),
     pinned: set !== null && set.voters === n && set.phase1 === q1 && set.phase2 === q2,
   };
 }
@@ -149,7 +151,9 @@ export async function away(
   const { away: isAway, untilMs, timeoutMs } = params;
   await command(host, network, { kind: 'away', isAway, untilMs }, timeoutMs, signal);
   const until = untilMs === null ? null : new Date(untilMs).toISOString();
-  return { peer: host.replica.self, away: isAway, until };
+  const { self } = host.replica;
+  const { voters } = host.replica.inspect().configuration.configuration;
+  return { peer: self, away: isAway, until, others: voters.filter((v) => v.peer !== self && !v.witness).length };
 }
 
 /** Expels this machine by its own word. The log stays readable here. */
@@ -161,6 +165,7 @@ export async function leave(
 ): Promise<MemberRole> {
   const { replica } = host;
   const { self } = replica;
+  assertMember(host);
   const startedMs = Date.now();
   assertOthersVote(host, self);
   const others = replica.inspect().configuration.configuration.voters.filter((v) => v.peer !== self);

@@ -45,7 +45,8 @@ const ENTRY_PREFIX_PATTERN = /^e[a-z2-7]{0,25}$/;
 /** The entry that is meant: a position in digits, its id, or a unique prefix of it. Own pending entries count. */
 export async function entryNamed(host: GroupHost, name: string): Promise<EntryId> {
   const { reader, outbox } = host.replica;
-  const none = new PeerError('ENTRY_NOT_FOUND', `There is no entry ${name} here.`);
+  const why = host.replica.isWitness ? ': this machine is a witness and keeps no entries' : '';
+  const none = new PeerError('ENTRY_NOT_FOUND', `There is no entry ${name} here${why}.`);
   if (POSITION_PATTERN.test(name)) {
     const id = reader.entryAt(Number(name) as Position)?.id;
     if (id === undefined && Number(name) <= shownPositions(host.replica)) {

@@ -19,7 +19,7 @@ import { methods } from '../../shared/ipc/schemas.ts';
 import { createInvitationKey, formatTicket } from '../group/ticket.ts';
 import type { Network } from '../network/network.ts';
 import type { Drafts } from './drafts.ts';
-import { openedAgain, storeFailure } from './failures.ts';
+import { keepsNoEntries, openedAgain, storeFailure } from './failures.ts';
 import {
   assertMayExpel,
   assertOthersVote,
@@ -41,7 +41,7 @@ import { logLines, revisions } from './reading.ts';
 import { beingOpened, groupStatus, members, peerStatus, roleOf } from './status.ts';
 import { waitFor } from './waiting.ts';
 import { watch } from './watching.ts';
-import { append, change, command, edit, timedOut } from './writing.ts';
+import { append, assertMember, change, command, edit, timedOut } from './writing.ts';
 
 /** What the service needs of the peer around it. */
 export interface ServiceInit {
@@ -72,6 +72,7 @@ export function createService(init: ServiceInit): PeerService {
   const pin = async (params: MemberParams, role: 'voter' | 'learner', signal: AbortSignal): Promise<MemberRole> => {
     const host = hostOf(params);
     const startedMs = Date.now();
+    assertMember(host);
     const { peer } = memberNamed(host, params.peer);
     if (role === 'learner') assertOthersVote(host, peer);
     await command(host, network, { kind: 'pinRole', peer, role }, params.timeoutMs, signal);
@@ -160,6 +161,7 @@ export function createService(init: ServiceInit): PeerService {
 
     async barrier(params, signal): Promise<Barrier> {
       const host = hostOf(params);
+      if (host.replica.isWitness) throw keepsNoEntries('It applies nothing, so it never has everything.');
       const ended = await waitFor<Barrier>(params.timeoutMs, signal, (done) => {
         host.replica.barrier((slot) => {
           const { reader, appliedDigest } = host.replica;
@@ -203,6 +205,7 @@ export function createService(init: ServiceInit): PeerService {
     async expel(params, signal): Promise<MemberRole> {
       const host = hostOf(params);
       const startedMs = Date.now();
+      assertMember(host);
       const { peer } = memberNamed(host, params.peer);
       assertMayExpel(host, peer);
       await command(host, network, { kind: 'expel', peer }, params.timeoutMs, signal);

@@ -78,7 +78,7 @@ export function groupStatus(host: GroupHost, network: Network): GroupStatus {
 
 export function members(host: GroupHost, network: Network): MemberStatus[] {
   const { replica } = host;
-  return replica.reader.members().map((member) => {
+  return [...replica.reader.members(), ...stillVoting(host)].map((member) => {
     const isSelf = member.peer === replica.self;
     const seen = isSelf ? null : network.lastSeenMs(member.peer);
     return {
@@ -91,7 +91,17 @@ export function members(host: GroupHost, network: Network): MemberStatus[] {
       rttMs: isSelf ? null : rounded(network.rttMs(member.peer)),
       lastSeen: seen === null ? null : new Date(seen).toISOString(),
       ...awayOf(member),
+      ...(member.expelledSlot === null ? {} : { removing: true as const }),
     };
+  });
+}
+
+/** Expelled, and needed until the change of voters is in force. */
+function stillVoting({ replica }: GroupHost): readonly Member[] {
+  const voters = replica.inspect().window.flatMap(({ configuration }) => configuration.voters.map((v) => v.peer));
+  return [...new Set(voters)].flatMap((peer) => {
+    const member = replica.reader.member(peer);
+    return member === undefined || member.expelledSlot === null ? [] : [member];
   });
 }
 

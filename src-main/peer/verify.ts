@@ -19,6 +19,7 @@ import { SetupError } from '../group/setup-error.ts';
 import { createVerifier } from '../group/verifier.ts';
 import { openLevelStore } from '../storage/level-store.ts';
 import { damagedTables } from '../storage/tables.ts';
+import { noRoomToOpen } from './failures.ts';
 import { inspectStore } from './group-store.ts';
 
 export interface VerifyProblem {
@@ -51,6 +52,7 @@ const PROBLEMS_MAX = 20;
 /**
  * Reads everything in a data directory on which no peer runs: every record's check, the journal and its mark, the chain of the log with its signatures, and the applied
  * state's hash. Changes nothing of what is said there; LevelDB tidies its own files as it opens.
+ * @throws PeerError `DISK_FULL`, where nothing was found and not all could be looked at
  */
 export async function verifyDir(dir: string): Promise<Verification> {
   const place = dataDir(dir);
@@ -61,6 +63,7 @@ export async function verifyDir(dir: string): Promise<Verification> {
   const groups: VerifiedGroup[] = [];
   const names = await listGroups(place);
   if (names.length > 0) await verifyIdentity(dir, problems);
+  let full: StoreError | null = null;
   for (const group of names) {
     try {
       const broken = await damagedTables(join(place.group(group), 'db'));
@@ -81,10 +84,12 @@ export async function verifyDir(dir: string): Promise<Verification> {
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       if (error.code === 'LOCKED' || error.code === 'NEWER_FORMAT') throw error;
+      if (error.code === 'DISK_FULL') full = error;
       const code = error.code === 'CORRUPT' ? 'CORRUPT' : 'UNREADABLE';
       problems.push({ code, message: `${group}: ${error.message}` });
     }
   }
+  if (full !== null && problems.every(({ code }) => code === 'UNREADABLE')) throw noRoomToOpen(dir, 'verify', full);
   return { ok: problems.length === 0, problems, groups };
 }
 

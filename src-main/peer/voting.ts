@@ -1,7 +1,9 @@
 import type { PeerId } from '../../shared/base/ids.ts';
+import type { Configuration } from '../../shared/consensus/configuration.ts';
 import { TICK_MS } from '../../shared/consensus/constants.ts';
 import type { VotingStatus } from '../../shared/ipc/contract.ts';
 import type { NextVoters, VotersWait } from '../../shared/replica/steering.ts';
+import { survivedBy } from '../../shared/replica/voters.ts';
 import type { Network } from '../network/network.ts';
 import type { GroupHost } from './group-host.ts';
 import { canVote } from './presence.ts';
@@ -11,13 +13,14 @@ export function votingStatus(host: GroupHost, network: Network): VotingStatus {
   const { policy, next } = host.replica.voting();
   const names = (peers: readonly PeerId[]): string =>
     listed(peers.map((peer) => host.replica.reader.member(peer)?.name || peer.slice(-6)));
+  const canLead = (next?.voters ?? []).filter((v) => host.replica.reader.member(v)?.pinned !== 'witness').length;
   const waitsFor = next?.waitsFor ?? null;
   return {
     policy,
     summary: summary(host, network),
     next: next && {
       voters: next.voters,
-      why: whyWords(next, names),
+      why: whyWords(next, canLead, names),
       waitsFor: waitsFor && waitWords(waitsFor, names),
     },
   };
@@ -33,16 +36,17 @@ function summary(host: GroupHost, network: Network): string {
     set === null || set.voters === voters.length
       ? ''
       : ` Quorum sizes were set for ${machines(set.voters)}; with ${voters.length} it takes majorities.`;
-  return `${survival(voters.length, here, { q1, q2 }, reader.members().length)}${mismatch}`;
+  return `${survival({ voters, q1, q2 }, here, reader.members().length)}${mismatch}`;
 }
 
 /** What so many voters survive, and what one more would add. */
 export function survival(
-  voters: number,
+  configuration: Pick<Configuration, 'voters' | 'q1' | 'q2'>,
   here: number,
-  { q1, q2 }: { readonly q1: number; readonly q2: number },
   members: number,
 ): string {
+  const { q1, q2 } = configuration;
+  const voters = configuration.voters.length;
   if (voters === 1) {
     const more =
       members < 2
@@ -53,17 +57,32 @@ export function survival(
     return `1 machine decides; while it is away, nothing is agreed.${more}`;
   }
   const present = `${here} of ${voters} voters are here.`;
-  const electing = voters - Math.max(q1, q2);
+  const { writing, electing } = survivedBy(configuration);
+  const canLead = configuration.voters.filter((v) => !v.witness).length;
+  if (canLead === 1) {
+    const needed = voters - Math.max(q1, q2) === 0 ? ' All are needed.' : '';
+    return `${present}${needed} Only one of them can lead: while it is away, nothing is agreed. ${witnessWords(voters - 1)}`;
+  }
   if (q1 !== q2 || q1 !== Math.floor(voters / 2) + 1) {
     const choosing = electing === 0 ? 'all are needed to choose who leads' : `${electing} while a leader is chosen`;
-    return `${present} ${voters - q2} may be away while somebody leads, and ${choosing}.`;
+    return `${present} ${writing} may be away while somebody leads, and ${choosing}.`;
   }
   if (voters === 2) return `${present} Both are needed; a third that votes would let any one be away.`;
+  if (electing < voters - Math.max(q1, q2)) {
+    return `${present} Any ${electing} may be away: of the ${canLead} that can lead one has to be here. ${witnessWords(voters - canLead)}`;
+  }
   const even = voters % 2 === 0 ? `, as with ${voters - 1}: an even number survives nothing more` : '';
   return `${present} Any ${electing} may be away${even}.`;
 }
 
-function whyWords({ voters, joins, leaves, why }: NextVoters, names: (peers: readonly PeerId[]) => string): string {
+const witnessWords = (n: number): string =>
+  n === 1 ? 'The other is a witness, which never leads.' : 'The others are witnesses, which never lead.';
+
+function whyWords(
+  { voters, joins, leaves, why }: NextVoters,
+  canLead: number,
+  names: (peers: readonly PeerId[]) => string,
+): string {
   const one = (peers: readonly PeerId[], singular: string, plural: string): string =>
     `${names(peers)} ${peers.length === 1 ? singular : plural}`;
   const change =
@@ -85,8 +104,10 @@ function whyWords({ voters, joins, leaves, why }: NextVoters, names: (peers: rea
       return `${change}: the copy of ${names(leaves)} is damaged.`;
     case 'stays-on':
       return `${change}: machines that stay on decide before others.`;
-    case 'more':
-      return `${change}: with ${voters.length} that vote, any ${Math.floor((voters.length - 1) / 2)} may be away.`;
+    case 'more': {
+      const spare = Math.min(Math.floor((voters.length - 1) / 2), canLead - 1);
+      return spare < 1 ? `${change}.` : `${change}: with ${voters.length} that vote, any ${spare} may be away.`;
+    }
     case 'fewer':
       return voters.length === 1
         ? `${change}: of two machines both would be needed, so one decides.`

@@ -1,5 +1,5 @@
 import type { PeerId } from '../../shared/base/ids.ts';
-import type { Voter } from '../../shared/consensus/configuration.ts';
+import type { Configuration, Voter } from '../../shared/consensus/configuration.ts';
 import type { WhyCode } from '../../shared/ipc/errors.ts';
 import type { Network } from '../network/network.ts';
 import type { GroupHost } from './group-host.ts';
@@ -64,6 +64,8 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
     return { code: 'LEADER_UNREACHABLE', text };
   }
   if (short === undefined) {
+    const unled = noneCanLead(host, network, configurations);
+    if (unled !== null) return { ...unled, text: `${before}${unled.text}` };
     const { voters } = view.configuration.configuration;
     const count = voters.filter(here).length;
     return {
@@ -77,6 +79,24 @@ export function whyNot(host: GroupHost, network: Network): Why | null {
   const text = `${before}Needs ${needed} of ${voters.length} voters; ${unreachable(host, network, away)}. What is written here is kept and gets its place later.`;
   const alone = !replica.peers.some((peer) => network.isConnected(peer));
   return { code: alone && isVoter ? 'ALONE' : 'NO_QUORUM', text };
+}
+
+/** Enough voters are here, and all of them witnesses, which never lead: who has to come back. Null where somebody here can lead. */
+export function noneCanLead(
+  host: GroupHost,
+  network: Network,
+  configurations: readonly Pick<Configuration, 'voters'>[],
+): Why | null {
+  const here = (voter: Voter): boolean => canVote(host, network, voter);
+  const unled = configurations.find(({ voters }) => !voters.some((v) => !v.witness && here(v)));
+  if (unled === undefined) return null;
+  const { voters } = unled;
+  const full = voters.filter((v) => !v.witness).map((v) => v.peer);
+  const count = voters.filter(here).length;
+  const only = count === 1 ? 'is a witness, which never leads' : 'are witnesses, which never lead';
+  const needed = full.length === 1 ? '' : 'One that can lead has to come back: ';
+  const text = `${count} of ${voters.length} voters ${count === 1 ? 'is' : 'are'} here, and ${only}. ${needed}${unreachable(host, network, full)}. What was saved is kept.`;
+  return { code: 'NO_QUORUM', text };
 }
 
 /** Whom others, who are connected, hear leading, while there is no way there from here. */

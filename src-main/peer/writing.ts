@@ -18,7 +18,7 @@ import { PeerError } from '../../shared/ipc/errors.ts';
 import type { Outcomes } from '../../shared/replica/replica.ts';
 import type { Pending, Written as Said } from '../../shared/session/index.ts';
 import type { Network } from '../network/network.ts';
-import { refusedAtOnce, refusedByGroup, storeFailure } from './failures.ts';
+import { keepsNoEntries, refusedAtOnce, refusedByGroup, storeFailure } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
 import { pushedBack } from './push-back.ts';
 import { type Ended, waitFor } from './waiting.ts';
@@ -63,6 +63,7 @@ async function write(host: GroupHost, wish: Wish, give: (outcomes: Outcomes) => 
     const { code, text } = whyUnsound(host);
     throw new PeerError(code, `Nothing was written. ${text}`);
   }
+  if (host.replica.isWitness) throw keepsNoEntries('Nothing was written.');
   let pending: Pending | Refused | null = null;
   /** Handles are its own: another one may be open by the time that this ends. */
   let given = host.replica;
@@ -241,11 +242,19 @@ export async function command(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<void> {
+  assertMember(host);
   const come = await write(host, { wait: 'committed', timeoutMs, signal }, (outcomes) =>
     host.replica.write(body, said(host, undefined), outcomes, { quiet: true }),
   );
   if (come.verdict === null) throw timedOut(host, network);
   if (isRefused(come.verdict)) throw refusedByGroup(come.verdict);
+}
+
+/** @throws PeerError `REFUSED_NOT_MEMBER` where this machine was one, and the group would take nothing from it */
+export function assertMember({ replica }: GroupHost): void {
+  if ((replica.reader.member(replica.self)?.expelledSlot ?? null) === null) return;
+  const message = 'This machine is no longer a member. Nothing was changed; what was agreed stays readable here.';
+  throw new PeerError('REFUSED_NOT_MEMBER', message);
 }
 
 export function timedOut(host: GroupHost, network: Network): PeerError {

@@ -28,7 +28,8 @@ export type Part = readonly Cbor[];
 
 /**
  * - `FILE_EXISTS`: there is something in the place of the new file.
- * - `NOT_WRITABLE`: it can't be made or written there.
+ * - `FILE_UNWRITABLE`: it can't be made or written there.
+ * - `DISK_FULL`, `DISK_FAILED`: the disk that it is to be on is full, or refused it.
  * - `FILE_UNREADABLE`: it can't be read.
  * - `BAD_FILE`: it is no such file.
  * - `NEWER_FORMAT`: a newer version made it.
@@ -36,7 +37,9 @@ export type Part = readonly Cbor[];
  */
 export type ArchiveErrorCode =
   | 'FILE_EXISTS'
-  | 'NOT_WRITABLE'
+  | 'FILE_UNWRITABLE'
+  | 'DISK_FULL'
+  | 'DISK_FAILED'
   | 'FILE_UNREADABLE'
   | 'BAD_FILE'
   | 'NEWER_FORMAT'
@@ -76,17 +79,60 @@ export async function writeArchive(
     return bytes;
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined); // the first error is the one to tell
+    if (error instanceof SourceError) throw error.cause;
     if (errnoOf(error)?.startsWith('E') !== true || error instanceof ArchiveError) throw error;
-    throw new ArchiveError('NOT_WRITABLE', `${path} can't be written: ${(error as Error).message}`, { cause: error });
+    throw await notWritten(path, error as NodeJS.ErrnoException);
+  }
+}
+
+/** What failed is where the parts come from, and not the place of the file. */
+class SourceError extends Error {
+  override readonly name = 'SourceError';
+}
+
+async function* fromSource(parts: AsyncIterable<Part>): AsyncGenerator<Part> {
+  try {
+    yield* parts;
+  } catch (cause) {
+    throw new SourceError('the source failed', { cause });
+  }
+}
+
+/** In words: what Node says names the file beside it, and no remedy. */
+async function notWritten(path: string, error: NodeJS.ErrnoException): Promise<ArchiveError> {
+  const isMissing = await stat(dirname(path)).then(
+    () => false,
+    () => error.code === 'ENOENT',
+  );
+  const [code, why] = isMissing
+    ? (['FILE_UNWRITABLE', `there is no directory ${dirname(path)}. Make it, or name another one.`] as const)
+    : reasonOf(path, error);
+  return new ArchiveError(code, `${path} can't be written: ${why} Nothing was left behind.`, { cause: error });
+}
+
+function reasonOf(path: string, { code, message }: NodeJS.ErrnoException): [ArchiveErrorCode, string] {
+  switch (code) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return ['DISK_FULL', 'the disk there is full. Free some space, or name a file on another disk.'];
+    case 'EIO':
+      return ['DISK_FAILED', 'the disk there refused it. Name a file on another disk.'];
+    case 'ENOTDIR':
+      return ['FILE_UNWRITABLE', `${dirname(path)} is no directory. Name another one.`];
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return ['FILE_UNWRITABLE', `this user may not write into ${dirname(path)}. Name another directory.`];
+    default:
+      return ['FILE_UNWRITABLE', `${message}.`];
   }
 }
 
 async function assertFree(path: string): Promise<void> {
-  const isTaken = await stat(path).then(
-    () => true,
-    () => false,
-  );
-  if (isTaken)
+  const there = await stat(path).catch(() => null);
+  if (there?.isDirectory())
+    throw new ArchiveError('FILE_EXISTS', `${path} is a directory. Name a file in it; nothing was changed.`);
+  if (there !== null)
     throw new ArchiveError('FILE_EXISTS', `${path} is there already. Name a file that is not; nothing was changed.`);
 }
 
@@ -104,7 +150,7 @@ async function writeParts(
     await file.writeFile(piece);
   };
   await write(magicOf(kind));
-  for await (const part of parts) {
+  for await (const part of fromSource(parts)) {
     signal.throwIfAborted();
     const body = encodeCbor(part);
     await write(concat(uint32(body.length), body));

@@ -460,8 +460,12 @@ describe('groups and members', () => {
     expect(shown.out).toMatch(/^3 machines vote: 2 choose who leads, 2 agree \(majorities\)\.\n/);
     expect(shown.out).toMatch(/2 {8}2 {8}any 1 +any 1 +now\n/);
     expect(shown.out).toMatch(/1 {8}3 {8}none +none\n/);
+    const larger = await synod(['quorum', '--phase1', '3', '--phase2', '2'], { service: new FakeService() });
+    expect(larger.out).toMatch(/3 {8}2 {8}any 1 +none +now\n/);
     const set = await synod(['quorum', '--phase1', '1', '--phase2', '3', '--json'], { service });
-    expect(set.out).toBe('{"voters":3,"phase1":1,"phase2":3,"survives":{"writing":0,"electing":0},"pinned":true}\n');
+    expect(set.out).toBe(
+      '{"voters":3,"phase1":1,"phase2":3,"witnesses":0,"survives":{"writing":0,"electing":0},"pinned":true}\n',
+    );
     await synod(['quorum', '--majorities', '--timeout', '5s', '--group', 'Ward 3'], { service });
     expect(service.calls.map(({ params }) => params)).toEqual([
       { timeoutMs: 30_000 },
@@ -473,7 +477,7 @@ describe('groups and members', () => {
   test('away says until when, and back', async () => {
     const day = await synod(['away', '--until', '2099-11-20', '--json'], { service });
     const until = new Date(2099, 10, 20).toISOString();
-    expect(day.objects).toEqual([{ peer: PEER, away: true, until }]);
+    expect(day.objects).toEqual([{ peer: PEER, away: true, until, others: 2 }]);
     await synod(['away', '--until', '2099-11-20T08:00+01:00'], { service });
     await synod(['away'], { service });
     const before = Date.now();
@@ -485,9 +489,13 @@ describe('groups and members', () => {
       { away: true, untilMs: null },
     ]);
     expect((await synod(['away', '--back', '--json'], { service })).objects).toEqual([
-      { peer: PEER, away: false, until: null },
+      { peer: PEER, away: false, until: null, others: 2 },
     ]);
     expect((await synod(['away'], { service })).out).toMatch(/^Away: others vote and lead in its place/);
+    service.others = 0;
+    expect((await synod(['away'], { service })).out).toMatch(
+      /^Away. But nobody else votes and can lead: .* Promote another/,
+    );
   });
 
   test('leave, rename, profile', async () => {

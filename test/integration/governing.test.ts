@@ -42,7 +42,14 @@ test('leadership goes where a keeper says, also when the leader is elsewhere, an
 test('quorum sizes are set, hold what they say, and are refused where they are unsafe', async () => {
   const peers = await world().group('Ana', 'Ben', 'Cleo');
   const [ana, ben, cleo] = peers;
-  const majorities = { voters: 3, phase1: 2, phase2: 2, survives: { writing: 1, electing: 1 }, pinned: false };
+  const majorities = {
+    voters: 3,
+    phase1: 2,
+    phase2: 2,
+    witnesses: 0,
+    survives: { writing: 1, electing: 1 },
+    pinned: false,
+  };
   expect(await cleo.does('quorum')).toEqual([majorities]);
   const unsafe = await ana.synod('quorum', '--phase1', '1', '--phase2', '2');
   expect(unsafe).toMatchObject({ code: 1, error: 'QUORUM_UNSAFE' });
@@ -51,7 +58,7 @@ test('quorum sizes are set, hold what they say, and are refused where they are u
   expect(await ben.synod('quorum', '--phase1', '3', '--phase2', '2')).toMatchObject({ error: 'REFUSED_NO_RIGHTS' });
 
   expect(await ana.does('quorum', '--phase1', '1', '--phase2', '3')).toEqual([
-    { voters: 3, phase1: 1, phase2: 3, survives: { writing: 0, electing: 0 }, pinned: true },
+    { voters: 3, phase1: 1, phase2: 3, witnesses: 0, survives: { writing: 0, electing: 0 }, pinned: true },
   ]);
   await untilAgreed(...peers);
   await cleo.kill();
@@ -86,13 +93,13 @@ test('who goes away gives up leading, and is back with the next start', async ()
   const [ana, ben, cleo] = peers;
   await ana.does('lead', 'Ben');
   const [said] = await ben.does('away', '--until', '1h');
-  expect(said).toEqual({ peer: ben.id, away: true, until: expect.any(String) });
+  expect(said).toEqual({ peer: ben.id, away: true, until: expect.any(String), others: 2 });
   await untilStatus(ana, 'another one leads', ({ leader }) => leader !== null && leader !== ben.id);
   const away = (await cleo.status()).members.find(({ peer }) => peer === ben.id);
   expect(away).toMatchObject({ role: 'voter', away: { until: said.until } });
   expect(await ana.synod('lead', 'Ben')).toMatchObject({ error: 'CANNOT_LEAD' });
 
-  expect(await ben.does('away', '--back')).toEqual([{ peer: ben.id, away: false, until: null }]);
+  expect(await ben.does('away', '--back')).toEqual([{ peer: ben.id, away: false, until: null, others: 2 }]);
   await ana.does('lead', 'Ben');
   await ben.does('away');
   await untilStatus(ana, 'another one leads', ({ leader }) => leader !== null && leader !== ben.id);

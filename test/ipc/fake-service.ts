@@ -37,6 +37,8 @@ export class FakeService implements PeerService {
   /** What the next request fails with. */
   failure: Error | null = null;
   aborted = 0;
+  /** Other machines that vote and can lead. */
+  others = 2;
   calls: { method: string; params: object }[] = [];
 
   async groups(): Promise<{ group: string; title: string }[]> {
@@ -229,12 +231,12 @@ export class FakeService implements PeerService {
     this.#note('quorum', params);
     const { phase1 = 2, phase2 = 2 } = params;
     const survives = { writing: 3 - phase2, electing: 3 - Math.max(phase1, phase2) };
-    return { voters: 3, phase1, phase2, survives, pinned: params.phase1 !== undefined };
+    return { voters: 3, phase1, phase2, witnesses: 0, survives, pinned: params.phase1 !== undefined };
   }
 
   async away({ away, untilMs }: AwayParams): Promise<AwayStatus> {
     this.#note('away', { away, untilMs });
-    return { peer: PEER, away, until: untilMs === null ? null : new Date(untilMs).toISOString() };
+    return { peer: PEER, away, until: untilMs === null ? null : new Date(untilMs).toISOString(), others: this.others };
   }
 
   async leave(params: object): Promise<{ peer: string; role: null }> {

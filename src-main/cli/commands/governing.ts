@@ -19,9 +19,12 @@ export async function away(invocation: Invocation): Promise<number> {
   });
 }
 
-function awayLine({ away: isAway, until }: AwayStatus): string {
+function awayLine({ away: isAway, until, others }: AwayStatus): string {
   if (!isAway) return 'Back. This machine can vote and lead again.\n';
   const when = until === null ? '' : ` until ${localTime(until, new Date())}`;
+  if (others === 0) {
+    return `Away${when}. But nobody else votes and can lead: while this machine is away, nothing is agreed. Promote another one first, with synod promote. "synod away --back", or its next start, ends that.\n`;
+  }
   return `Away${when}: others vote and lead in its place, where they can. "synod away --back", or its next start, ends that.\n`;
 }
 

@@ -20,11 +20,15 @@ export async function log(invocation: Invocation): Promise<number> {
   };
   const page = new LogPage(io.colour);
   return withPeer(invocation, async (asking) => {
+    let isEmpty = true;
     try {
       await inTime(invocation, asking, async (signal) => {
+        if (asked.follow) await sayWhyEmpty(invocation, asking, signal);
         for await (const line of asking.service.log({ ...asking.inGroup, ...asked }, signal)) {
+          isEmpty = false;
           await io.out(json ? jsonLine(line) : page.show(line));
         }
+        if (isEmpty && !asked.follow) await sayWhyEmpty(invocation, asking, signal);
       });
     } catch (error) {
       // Following ends when the person or the given time says so; that is how it is meant.
@@ -33,6 +37,14 @@ export async function log(invocation: Invocation): Promise<number> {
     }
     return EXIT.done;
   });
+}
+
+/** On a witness the log is empty whatever the group agreed on; with `--json` that is the role in `status`. */
+async function sayWhyEmpty({ io, json }: Invocation, asking: Asking, signal: AbortSignal): Promise<void> {
+  if (json) return;
+  const { groups } = await asking.service.status(asking.inGroup, signal);
+  if (groups.length !== 1 || groups[0]?.role !== 'witness') return;
+  await io.err('This machine is a witness: it votes and keeps no entries. Read the log on another member.\n');
 }
 
 /** What a line below the ones that are agreed says of those under it. */

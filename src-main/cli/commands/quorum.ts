@@ -23,13 +23,15 @@ export async function quorum(invocation: Invocation): Promise<number> {
 }
 
 function page(now: QuorumStatus): string {
-  const { voters, phase1, phase2, pinned } = now;
+  const { voters, phase1, phase2, witnesses, pinned } = now;
+  const canLead = voters - witnesses;
+  const spare = (needed: number): string => away(Math.min(voters - needed, canLead - 1));
   const how = pinned ? `set by hand for ${voters}` : 'majorities';
-  const choices = sizesOf(voters).map(([q1, q2]) => [
+  const choices = shownSizes(now).map(([q1, q2]) => [
     String(q1),
     String(q2),
-    away(voters - q2),
-    away(voters - Math.max(q1, q2)),
+    spare(q2),
+    spare(Math.max(q1, q2)),
     q1 === phase1 && q2 === phase2 ? 'now' : '',
   ]);
   const head = ['phase 1', 'phase 2', 'away while somebody leads', 'away while a leader is chosen', ''];
@@ -37,11 +39,21 @@ function page(now: QuorumStatus): string {
     `${voters === 1 ? '1 machine votes' : `${voters} machines vote`}: ${phase1} choose who leads, ${phase2} agree (${how}).`,
     '',
     ...table([head, ...choices]).map((line) => `  ${line}`),
+    ...(witnesses === 0 ? [] : ['', witnessLine(witnesses)]),
   ];
   return lines.map((line) => `${line}\n`).join('');
 }
 
+const witnessLine = (witnesses: number): string =>
+  `${witnesses === 1 ? '1 of them is a witness' : `${witnesses} of them are witnesses`}, and never lead${witnesses === 1 ? 's' : ''}: of the others one has to be here.`;
+
 const away = (n: number): string => (n === 0 ? 'none' : `any ${n}`);
+
+/** Those worth choosing, and the present ones, which may be larger: what they survive is to be seen as well. */
+function shownSizes({ voters, phase1, phase2 }: QuorumStatus): [phase1: number, phase2: number][] {
+  const sizes = sizesOf(voters);
+  return sizes.some(([q1, q2]) => q1 === phase1 && q2 === phase2) ? sizes : [...sizes, [phase1, phase2]];
+}
 
 /** The smallest pairs that are safe: larger quorums only need more machines. */
 function sizesOf(voters: number): [phase1: number, phase2: number][] {

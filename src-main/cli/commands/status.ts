@@ -60,7 +60,7 @@ function statusPage({ peer, name, groups, broken = [] }: PeerStatus): string {
   if (groups.length === 0 && broken.length === 0) {
     lines.push('', 'In no log yet. Start one with: synod create TITLE, or join one with: synod join TICKET');
   }
-  for (const group of groups) lines.push('', ...groupLines(group));
+  for (const group of groups) lines.push('', ...groupLines(group, peer));
   return page(lines);
 }
 
@@ -86,17 +86,36 @@ function previewLines({ preview }: GroupStatus): string[] {
   ];
 }
 
-function groupLines(group: GroupStatus): string[] {
+function awayLines({ members }: GroupStatus, self: string): string[] {
+  const own = members.find(({ peer }) => peer === self);
+  if (own?.away === undefined) return [];
+  return [
+    `This machine said that it goes away${untilWhen(own.away)}. "synod away --back", or its next start, ends that.`,
+  ];
+}
+
+const awayWords = ({ away, connected }: MemberStatus): string =>
+  away === undefined ? '' : `${connected ? 'going away' : 'away'}${untilWhen(away)}`;
+
+const untilWhen = ({ until }: { readonly until: string | null }): string =>
+  until === null ? '' : ` until ${localTime(until, new Date())}`;
+
+function groupLines(group: GroupStatus, peer: string): string[] {
   const { voters, reachable, phase2 } = group.quorum;
   const machines = voters === 1 ? '1 machine decides' : `${voters} machines decide, ${phase2} are enough`;
   const standing = group.canCommit
     ? `All well: ${machines}, ${reachable} here.`
     : `Waiting: ${printableLine(group.why ?? `${machines}, ${reachable} here.`)}`;
   const pending = group.pending === 0 ? 'nothing waits' : `${grouped(group.pending)} not agreed yet`;
+  const held =
+    group.role === 'witness'
+      ? `This machine is a witness: it votes and keeps no entries. What it knows of the members is as of slot ${grouped(group.applied)}.`
+      : `${grouped(group.positions)} ${group.positions === 1 ? 'entry' : 'entries'} agreed, ${pending}.`;
   return [
     `${printableLine(group.title)}  (${shortId(group.group)})`,
     `  ${standing}`,
-    `  ${grouped(group.positions)} ${group.positions === 1 ? 'entry' : 'entries'} agreed, ${pending}.`,
+    `  ${held}`,
+    ...awayLines(group, peer).map((line) => `  ${line}`),
     ...previewLines(group).map((line) => `  ${line}`),
     ...(group.canCommit && group.why !== null ? [`  ${printableLine(group.why)}`] : []),
     ...votingLines(group.voting).map((line) => `  ${printableLine(line)}`),
@@ -127,6 +146,7 @@ function memberTable(list: readonly MemberStatus[], leader: string | null): stri
         : member.lastSeen === null
           ? 'not seen yet'
           : `since ${localTime(member.lastSeen, now)}`,
+      member.removing ? 'being removed' : awayWords(member),
     ]),
   );
 }

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { EXIT } from '../../../shared/ipc/errors.ts';
+import { type DamageCode, EXIT } from '../../../shared/ipc/errors.ts';
 import { checkBackup } from '../../peer/backup.ts';
 import { type Verification, verifyDir } from '../../peer/verify.ts';
 import { assertNoPeer, directoryOf, type Invocation, jsonLine } from '../command.ts';
@@ -35,5 +35,16 @@ async function verifyBackup({ io, json }: Invocation, path: string): Promise<num
 function page({ ok, problems }: Verification): string {
   if (ok) return 'Every record is in order.\n';
   const lines = problems.map(({ code, message }) => `${code}  ${printableLine(message)}`);
-  return `${lines.join('\n')}\nDamage was found. The group still has what was agreed: a running peer fetches it again.\n`;
+  return `${lines.join('\n')}\n${outlook(problems.map(({ code }) => code))}\n`;
+}
+
+/** What becomes of it: only a peer that starts can fetch anything. */
+function outlook(codes: readonly DamageCode[]): string {
+  if (codes.some((code) => code === 'IDENTITY_DAMAGED' || code === 'IDENTITY_MISSING')) {
+    return 'Damage was found. No peer starts here until the identity is back: put it back from a backup. The group still has what was agreed; what was saved here alone stays where it is.';
+  }
+  if (codes.every((code) => code === 'UNREADABLE')) {
+    return 'Not everything could be read, which says nothing about damage: look at the disk, and at the rights to the directory.';
+  }
+  return 'Damage was found. The group still has what was agreed: a running peer fetches it again.';
 }
