@@ -30,7 +30,15 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     maxWorkers: 3, // for two cores: some files wait more than they work
     projects: [
-      { test: { name: 'unit', env, include: unitFolders.map((folder) => `test/${folder}/**/*.test.ts`) } },
+      // Some read the whole tree, or hash for seconds: much else may run beside them.
+      {
+        test: {
+          name: 'unit',
+          env,
+          include: unitFolders.map((folder) => `test/${folder}/**/*.test.ts`),
+          testTimeout: 60_000,
+        },
+      },
       // All work and no wait: on a machine with much else to do it takes as many times as long.
       { test: { name: 'sim', env, include: ['test/sim/**/*.test.ts'], testTimeout: 300_000 } },
       {

@@ -186,7 +186,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'lost-middle-unnoticed',
     rule: 'R6: turns are dense, and each follows from the one before',
-    seeds: [713],
+    seeds: [846],
     patches: [
       {
         file: 'shared/driver/journal-check.ts',
