@@ -197,7 +197,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'corrupt-is-empty',
-    rule: 'base rule 5: a record that does not fit its check is not taken for none (the mark would tell, so it is planted away, too)',
+    rule: 'base rule 5: a record that does not fit its check is not taken for none (the mark and the count of records would tell, so they are planted away, too)',
     seeds: [14],
     patches: [
       {
@@ -207,6 +207,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
           'try {\n        return record === undefined ? undefined : openRecord(key, record);\n      } catch {\n        return undefined;\n      }',
       },
       { file: 'shared/replica/opening.ts', find: 'holdTogether(kv, restored, verdict.mark);', replace: '' },
+      { file: 'shared/driver/journal-check.ts', find: '&& isAll === false) {', replace: '&& isAll === undefined) {' },
       {
         file: core('ledger'),
         find: 'assert(compareBallots(ballot, restored.promised) <= 0,',
