@@ -273,6 +273,8 @@ export interface MemberStatus {
   readonly away?: { readonly until: string | null };
   /** There while it is no member any more and still votes, until the change of voters is in force. */
   readonly removing?: true;
+  /** There while it is heard going on with another log, after a forced recovery. */
+  readonly split?: true;
 }
 
 /** Who decides, and who will. The leader's view counts; another peer's may be a little older. */
@@ -335,11 +337,11 @@ export interface PreviewStatus {
   readonly here: number;
 }
 
-/** What is left of the last forced recovery. */
+/** What is left of forced recoveries, of all of them together. */
 export interface RecoveredStatus {
   /** Positions that were agreed after this slot may differ on machines that were given up; null where only an older log lies here. */
   readonly slot: number | null;
-  /** Nothing that was agreed was lost by it. */
+  /** Nothing that was agreed was lost by any of them. */
   readonly lossless: boolean | null;
   /** Folders with older logs that others went on without; `log.jsonl` in them is readable. */
   readonly aside: readonly string[];

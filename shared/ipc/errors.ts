@@ -30,6 +30,8 @@ export const waitingCodes = [
   'COPIED',
   /** Too few voters are left who know what was agreed. */
   'NEEDS_DECISION',
+  /** Another machine of the group went on with another log by a forced recovery; this log goes on beside it, and a person says which one is kept. */
+  'SPLIT',
   /** This machine's applied state differs from the others'; it stopped. */
   'STATE_MISMATCH',
   /** This machine is no longer a member. */

@@ -274,6 +274,7 @@ const member = v.object({
   lastSeen: v.nullable(v.string()),
   away: v.exactOptional(v.object({ until: v.nullable(v.string()) })),
   removing: v.exactOptional(v.literal(true)),
+  split: v.exactOptional(v.literal(true)),
 });
 const voting = v.object({
   policy: v.boolean(),

@@ -1,3 +1,4 @@
+import { toHex } from '../base/bytes.ts';
 import type { Signer } from '../base/crypto.ts';
 import type { GroupId, Incarnation, PeerId } from '../base/ids.ts';
 import type { KvOp } from '../base/kv.ts';
@@ -24,6 +25,7 @@ import {
   type Written,
 } from '../session/index.ts';
 import type { SessionMessage } from '../wire/session-messages.ts';
+import { evidenceOf, mayFollow } from './authoring-evidence.ts';
 import type { Verdicts } from './ingress.ts';
 import { Offers } from './offers.ts';
 import type { OpenedStore } from './opening.ts';
@@ -289,7 +291,7 @@ export class Authoring {
     return this.#init.verdicts.ensure(runs, () => {
       const leader = this.#init.leader();
       if (leader === null) return then(null);
-      const carried = runs.map((run): Carried => this.#carry(run));
+      const carried = this.#carry(runs);
       const sent = runs.filter((_, i) => carried[i] === 'new');
       if (!this.#leads && sent.length > 0) this.#offer(leader, sent);
       this.#hasNews = true;
@@ -297,15 +299,32 @@ export class Authoring {
     });
   }
 
-  #carry(run: Run): Carried {
+  /** The last first: what proves a run proves those that it follows on. */
+  #carry(runs: readonly Run[]): readonly Carried[] {
+    const proved = new Set<string>();
+    const judged = runs.toReversed().map((run): Carried | null => this.#judged(run, proved));
+    return judged.toReversed().map((carried, i) => carried ?? this.#handOver(runs[i] as Run));
+  }
+
+  /** What the applied state says of a run; null where it is still to be judged. @param proved the hashes of commands that surely were judged, added to */
+  #judged(run: Run, proved: Set<string>): Carried | null {
     const { reader } = this.#init;
     if (run.group !== this.#init.group || !this.#init.verdicts.of(run)) return 'refused';
-    const { lastSeq = 0, closed = false } = reader.session(run.peer, run.incarnation) ?? {};
-    if (run.lastSeq <= lastSeq) return 'known';
-    if (closed || reader.member(run.peer)?.expelledSlot !== null) return 'refused';
+    const session = reader.session(run.peer, run.incarnation);
+    if (session !== undefined) {
+      const { took, isOfTheChain } = evidenceOf(reader, run, session, proved.has(toHex(run.lastHash)));
+      if (isOfTheChain) proved.add(toHex(run.prev));
+      if (took) return 'known';
+      if (session.closed || run.lastSeq <= session.lastSeq || !mayFollow(run, session)) return 'refused';
+    }
+    return reader.member(run.peer)?.expelledSlot === null ? null : 'refused';
+  }
+
+  /** What waits here, or is on its way, is not agreed yet. */
+  #handOver(run: Run): Carried {
     if (!this.#leads) return 'new';
     const offered = this.#pool.offer(run);
-    return offered === 'kept' ? 'new' : offered === 'duplicate' ? 'known' : 'refused';
+    return offered === 'kept' || offered === 'duplicate' ? 'new' : 'refused';
   }
 
   // --- at the leader

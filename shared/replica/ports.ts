@@ -25,7 +25,10 @@ export interface Outcomes {
   settled?(verdict: Verdict): void;
 }
 
-/** What became of a signed command that somebody carried here: on its way, here or agreed already, or not to be taken (a wrong signature, a gap, a former member's). */
+/**
+ * What became of a signed command that somebody carried here: on its way; agreed already, and this very command took effect; or not to be taken (refused by the group before, another
+ * one has its number, its session is closed, a wrong signature, a gap, a former member's).
+ */
 export type Carried = 'new' | 'known' | 'refused';
 
 export interface ReplicaPorts {

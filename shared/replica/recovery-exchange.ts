@@ -76,8 +76,18 @@ export interface RecoveryWrite {
 const TELL_TICKS = 20;
 /** 10 s without a leader of one's own epoch: only then is what others began without this peer taken for what goes on. Ticks. */
 const QUIET_TICKS = 200;
+/** 10 s, in ticks: for so long after its last frame a machine is known to be in another epoch. */
+const FOREIGN_TICKS = 200;
+/** 5 s, in ticks: by then who can follow another epoch was shown the proof (which comes every second), and a leader that is gone was missed. */
+const SETTLED_TICKS = 100;
 /** Peers and epochs that were reported as foreign. */
 const WONDERED_MAX = 64;
+
+/** In ticks of this exchange. */
+interface Foreign {
+  readonly sinceTick: number;
+  readonly lastTick: number;
+}
 
 /**
  * Forced recovery between running peers (R12). Survivors tell each other that they renounced, until each has all consents, and from these each computes the same
@@ -100,7 +110,9 @@ export class RecoveryExchange {
   #turnOf = 0;
   #candidate: Candidate | null = null;
   #quietTicks = 0;
-  #last: { readonly proof: Proof; readonly slot: Slot; readonly lossless: boolean } | null = null;
+  #last: { readonly slot: Slot; readonly lossless: boolean } | null = null;
+  /** Whose frames of another epoch were heard, since when without a pause, and when last. */
+  readonly #foreign = new Map<PeerId, Foreign>();
 
   constructor(init: ExchangeInit) {
     this.#init = init;
@@ -141,20 +153,38 @@ export class RecoveryExchange {
     return this.#records.proofs;
   }
 
-  /** After which slot the last recovery went on, and whether anything may be lost by it. */
+  /** After which slot positions may be others by all recoveries together, and whether none of them lost anything. A later one takes nothing back of an earlier one. */
   get last(): { readonly slot: Slot; readonly lossless: boolean } | null {
-    const proof = this.#records.proofs.at(-1);
-    if (proof === undefined) return null;
-    if (this.#last?.proof !== proof) {
-      const outcome = outcomeOf(proof.renunciations, this.#init.start);
-      const isKnown = typeof outcome !== 'string';
+    const { proofs } = this.#records;
+    if (proofs.length === 0) return null;
+    if (this.#last === null) {
+      const marks = proofs.map((proof) => this.#markOf(proof));
       this.#last = {
-        proof,
-        slot: isKnown ? outcome.prefix : proof.slot,
-        lossless: isKnown && outcome.shortfalls.length === 0,
+        slot: slot(Math.min(...marks.map((mark) => mark.slot))),
+        lossless: marks.every((mark) => mark.lossless),
       };
     }
     return this.#last;
+  }
+
+  #markOf(proof: Proof): { readonly slot: Slot; readonly lossless: boolean } {
+    const outcome = outcomeOf(proof.renunciations, this.#init.start);
+    return typeof outcome === 'string'
+      ? { slot: proof.slot, lossless: false }
+      : { slot: outcome.prefix, lossless: outcome.shortfalls.length === 0 };
+  }
+
+  /**
+   * Who went on with a log that can't become one with this one: their frames come all the time, of an epoch that this store has not behind it. Whoever can still follow them
+   * is not meant: it is shown a proof before long, and waits only until nobody leads its own epoch.
+   */
+  get split(): readonly PeerId[] {
+    const isOnItsWay =
+      this.standing !== null || (this.#candidate !== null && this.#init.core.inspect().leader === null);
+    if (isOnItsWay) return [];
+    return [...this.#foreign].flatMap(([peer, { sinceTick, lastTick }]) =>
+      this.#now - lastTick < FOREIGN_TICKS && lastTick - sinceTick >= SETTLED_TICKS ? [peer] : [],
+    );
   }
 
   tick(): void {
@@ -174,8 +204,23 @@ export class RecoveryExchange {
   /** A frame of another epoch came from `from`: it may not know yet that this one follows on its own. */
   onOtherEpoch(from: PeerId, epoch: Uint8Array): void {
     const proof = this.#proofAfter(epoch);
-    if (proof === undefined) this.#wonder(from, epoch);
-    else this.#tellSometimes(from, proof.renunciations);
+    if (proof !== undefined) {
+      this.#foreign.delete(from);
+      return this.#tellSometimes(from, proof.renunciations);
+    }
+    this.#wonder(from, epoch);
+    if (this.#init.isMember(from)) this.#noteForeign(from);
+  }
+
+  #noteForeign(from: PeerId): void {
+    const noted = this.#foreign.get(from);
+    const isStill = noted !== undefined && this.#now - noted.lastTick < FOREIGN_TICKS;
+    this.#foreign.set(from, { sinceTick: isStill ? noted.sinceTick : this.#now, lastTick: this.#now });
+  }
+
+  /** A frame of the own epoch: whoever was in another one is back. */
+  onOwnEpoch(from: PeerId): void {
+    this.#foreign.delete(from);
   }
 
   #proofAfter(epoch: Uint8Array): Proof | undefined {

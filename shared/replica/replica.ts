@@ -316,7 +316,12 @@ export class Replica implements Application {
     return this.hasWork() ? null : this.#recovery.outcast;
   }
 
-  /** After which slot the last forced recovery went on, and whether anything may be lost by it; null where there was none. */
+  /** Members who went on with another log by a forced recovery, which can't become one with this one. */
+  get split(): readonly PeerId[] {
+    return this.#recovery.split;
+  }
+
+  /** After which slot positions may be others by forced recovery, and whether nothing was lost by any; null where there was none. */
   get lastRecovery(): { readonly slot: Slot; readonly lossless: boolean } | null {
     return this.#recovery.last;
   }
@@ -541,6 +546,7 @@ export class Replica implements Application {
   receiveOpened(from: PeerId, head: FrameHead, m: GroupMessage): void | Promise<void> {
     if (m.layer === 'session' && isRecoveryMessage(m.message)) return this.#recovery.onMessage(from, m.message);
     if (!equal(head.epoch, this.#epoch)) return this.#recovery.onOtherEpoch(from, head.epoch);
+    this.#recovery.onOwnEpoch(from);
     if (this.#recovery.isDeaf) return;
     return this.#greetings.receive(from, head, m, () => this.receive(from, head.incarnation, m));
   }

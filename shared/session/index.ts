@@ -1,5 +1,5 @@
 export type { EditWish } from './editing.ts';
-export type { Pending, Settled, Tip, Written } from './items.ts';
+export { entryOf, type Pending, placedBodies, type Settled, type Tip, type Written } from './items.ts';
 export { type Merged, mergeTexts } from './merge.ts';
 export { Outbox, type OutboxInit } from './outbox.ts';
 export type { PendingView } from './pending.ts';

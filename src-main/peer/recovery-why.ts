@@ -43,6 +43,17 @@ function words(host: GroupHost, network: Network, standing: RecoveryStanding): s
   }
 }
 
+/** Others of the group went on with another log, and both logs go on: nothing but a person's word ends that. */
+export function splitWhy({ replica }: GroupHost, split: readonly PeerId[]): Why {
+  const names = split.map((peer) => replica.reader.member(peer)?.name || peer.slice(-6));
+  const others = listed(names);
+  const it = names.length === 1 ? 'it' : 'they';
+  return {
+    code: 'SPLIT',
+    text: `${others} went on with another log by a forced recovery: what ${it} and this machine agree on now differs, and the two logs don’t become one by themselves. A person must decide which one to keep; until then both go on and can be read. To keep this one: on ${others}, save what synod log --json prints, stop the peer for good, and join this log with a new data directory (synod invite here, synod join there); then expel the old one here (synod expel). What only the other log holds has to be written again. To keep the other one, do the same here.`,
+  };
+}
+
 /** The one exception to positions that never move, said for as long as somebody may ask. */
 export function recoveredStatus({ replica, asides }: GroupHost): Pick<GroupStatus, 'recovered'> {
   const last = replica.lastRecovery;

@@ -11,7 +11,7 @@ import { canVote } from './presence.ts';
 import { previewStatus } from './preview.ts';
 import { recoveredStatus } from './recovery-why.ts';
 import { votingStatus } from './voting.ts';
-import { whyNot } from './why.ts';
+import { obstacle, whyNot } from './why.ts';
 
 /** What a status is made of. */
 export interface Standing {
@@ -60,7 +60,7 @@ export function groupStatus(host: GroupHost, network: Network): GroupStatus {
     digest: toHex(replica.appliedDigest),
     state: toHex(reader.stateHash()),
     pending: replica.outbox.pending,
-    canCommit: why === null,
+    canCommit: obstacle(host, network) === null,
     why: why?.text ?? null,
     whyCode: why?.code ?? null,
     quorum: {
@@ -78,6 +78,7 @@ export function groupStatus(host: GroupHost, network: Network): GroupStatus {
 
 export function members(host: GroupHost, network: Network): MemberStatus[] {
   const { replica } = host;
+  const { split } = replica;
   return [...replica.reader.members(), ...stillVoting(host)].map((member) => {
     const isSelf = member.peer === replica.self;
     const seen = isSelf ? null : network.lastSeenMs(member.peer);
@@ -92,6 +93,7 @@ export function members(host: GroupHost, network: Network): MemberStatus[] {
       lastSeen: seen === null ? null : new Date(seen).toISOString(),
       ...awayOf(member),
       ...(member.expelledSlot === null ? {} : { removing: true as const }),
+      ...(split.includes(member.peer) ? { split: true as const } : {}),
     };
   });
 }

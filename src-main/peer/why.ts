@@ -4,7 +4,7 @@ import type { WhyCode } from '../../shared/ipc/errors.ts';
 import type { Network } from '../network/network.ts';
 import type { GroupHost } from './group-host.ts';
 import { canVote, isGone } from './presence.ts';
-import { recoveryWhy } from './recovery-why.ts';
+import { recoveryWhy, splitWhy } from './recovery-why.ts';
 
 export interface Why {
   readonly code: WhyCode;
@@ -12,8 +12,26 @@ export interface Why {
   readonly text: string;
 }
 
-/** Why nothing is committed in this group now, or null where nothing is in the way. */
+/** Who reads only these would not learn that another log goes on beside this one. */
+const LESS_THAN_SPLIT: ReadonlySet<WhyCode> = new Set<WhyCode>([
+  'NO_LEADER',
+  'LEADER_UNREACHABLE',
+  'NO_QUORUM',
+  'ALONE',
+  'NEEDS_DECISION',
+]);
+
+/** What is wrong with this group now, or null where nothing is: what keeps it from committing, and that another log goes on beside this one. */
 export function whyNot(host: GroupHost, network: Network): Why | null {
+  const { split } = host.replica;
+  const why = obstacle(host, network);
+  if (split.length === 0 || (why !== null && !LESS_THAN_SPLIT.has(why.code))) return why;
+  const { code, text } = splitWhy(host, split);
+  return { code, text: why === null ? text : `${text} Besides: ${why.text}` };
+}
+
+/** Why nothing is committed in this group now, or null where nothing is in the way. */
+export function obstacle(host: GroupHost, network: Network): Why | null {
   const { replica } = host;
   if (host.trouble === 'DISK_FULL') {
     return { code: 'DISK_FULL', text: 'The disk is full. What was saved is kept; free some space to go on.' };

@@ -35,7 +35,8 @@ export function memberWords(member: MemberStatus, status: GroupStatus, isSelf: b
   const words: string[] = [];
   // The others can't know.
   if (isSelf && (status.whyCode === 'DAMAGED' || status.whyCode === 'COPIED')) return 'does not vote yet';
-  if (member.peer === status.leader) words.push('leads');
+  if (member.split) words.push('went on with another log');
+  else if (member.peer === status.leader) words.push('leads');
   else words.push({ voter: 'votes', learner: 'reads along', witness: 'votes, keeps no log' }[member.role]);
   if (!member.connected) {
     words.push(member.lastSeen === null ? 'not seen yet' : `last seen ${moment(member.lastSeen)}`);

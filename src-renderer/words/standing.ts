@@ -35,6 +35,7 @@ const reasons: Partial<Record<WhyCode, readonly [words: string, tone: Tone]>> = 
   DAMAGED: ['this copy is damaged', 'wrong'],
   COPIED: ['this may be one of two copies', 'wrong'],
   NEEDS_DECISION: ['a person must decide how it goes on', 'wrong'],
+  SPLIT: ['another log goes on beside this one', 'wrong'],
   STATE_MISMATCH: ['this copy differs and stopped', 'wrong'],
   REMOVED: ['no longer a member', 'wrong'],
 };

@@ -188,3 +188,33 @@ test('a lost machine returns with entries that nobody else had: its old log stay
   await Promise.all([ana, ben, cleo].map((peer) => peer.start()));
   await untilAgreed(ana, ben, cleo);
 });
+
+test('two sides that each went on alone and meet: both say so, with the other one’s name, and both go on', async () => {
+  const [ana, ben, cleo] = await world().group('Ana', 'Ben', 'Cleo');
+  await ana.does('append', 'all have it');
+  await untilAgreed(ana, ben, cleo);
+  await destroy(cleo);
+  await Promise.all([ana.stop(), ben.stop()]);
+  for (const peer of [ana, ben]) await peer.does('recover', ...keep(peer), '--force');
+  await ana.start();
+  await untilStatus(ana, 'it goes on', ({ canCommit }) => canCommit);
+  expect(await ana.synod('health')).toMatchObject({ code: 0 });
+  await ben.start();
+  for (const [peer, other] of [
+    [ana, ben],
+    [ben, ana],
+  ] as const) {
+    const { why, members } = await untilStatus(peer, 'two logs', (s) => s.whyCode === 'SPLIT' && s.canCommit);
+    expect(why).toContain(`${other.name} went on with another log by a forced recovery`);
+    expect(members.map(({ name, split }) => [name, split ?? false])).toEqual(
+      members.map(({ name }) => [name, name === other.name]),
+    );
+    expect(await peer.synod('health')).toMatchObject({
+      code: 4,
+      lines: [{ ok: false, problems: [{ code: 'SPLIT' }] }],
+    });
+    expect(await peer.does('append', `by ${peer.name}`)).toMatchObject([{ status: 'committed', position: 2 }]);
+  }
+  await ben.stop();
+  await untilStatus(ana, 'the other one is not heard any more', ({ whyCode }) => whyCode === null);
+});

@@ -354,4 +354,103 @@ describe('forced recovery of several', () => {
     expect(logOf(group.at(0))).toHaveLength(1);
     expect(logOf(group.at(4))).toHaveLength(0);
   });
+
+  it('after a second recovery it still says that the first one may have lost something, and from where on', () => {
+    const group = fiveVoters(31);
+    group.write(2, create('a'));
+    group.run(1);
+    destroy(group, [2, 3, 4]);
+    recover(group, [0, 1]);
+    const first = group.at(0).lastRecovery;
+    expect(first).toMatchObject({ lossless: false });
+    group.write(0, create('b'));
+    group.run(3);
+    // Of two, one is enough to lose nothing.
+    destroy(group, [1]);
+    node(group, 0).crash(true);
+    node(group, 0).recover(peersOf(group, [0]));
+    node(group, 0).start();
+    group.run(3);
+    expect(group.at(0).recovered).toHaveLength(2);
+    expect(group.at(0).lastRecovery).toEqual(first);
+  });
+});
+
+function recover(group: QuietGroup, survivors: readonly number[]): void {
+  for (const i of survivors) node(group, i).crash(true);
+  for (const i of survivors) node(group, i).recover(peersOf(group, survivors));
+  for (const i of survivors) node(group, i).start();
+  untilRecovered(group, survivors);
+}
+
+/** Whom each of these names as having gone on with another log. */
+const splits = (group: QuietGroup, of: readonly number[]): string[] => of.map((i) => group.namesOf(group.at(i).split));
+
+describe('two logs', () => {
+  it('two sides that each went on by a recovery name each other as long as they are heard, and go on', () => {
+    const group = fiveVoters(37);
+    group.cut(2, 3, 4);
+    recover(group, [0, 1]);
+    group.join(2, 3, 4);
+    group.cut(0, 1);
+    destroy(group, [3, 4]);
+    recover(group, [2]);
+    group.run(2);
+    expect(splits(group, [0, 1, 2])).toEqual(['', '', '']);
+    group.join(0, 1);
+    group.run(8);
+    expect(splits(group, [0, 1, 2])).toEqual(['2', '2', '01']);
+    group.write(0, create('here'));
+    group.write(2, create('there'));
+    group.run(60);
+    expect(splits(group, [0, 1, 2])).toEqual(['2', '2', '01']);
+    expect([logOf(group.at(1)), logOf(group.at(2))].map((log) => log.length)).toEqual([1, 1]);
+    group.cut(2);
+    group.run(11);
+    expect(splits(group, [0, 1, 2])).toEqual(['', '', '']);
+
+    // Who comes back from before can go either way, and names nobody until it has gone one.
+    group.cut(0, 1);
+    group.join(2, 3);
+    node(group, 3).start();
+    for (let i = 0; i < 300; i++) {
+      group.run(0.1);
+      expect(splits(group, [2, 3])).toEqual(['', '']);
+    }
+    expect(fingerprint(group.at(3))).toBe(fingerprint(group.at(2)));
+    group.join(0, 1);
+    group.run(8);
+    expect(splits(group, [0, 1, 2, 3])).toEqual(['23', '23', '01', '01']);
+  });
+
+  it('a living group names the machine that went on beside it', () => {
+    const group = fiveVoters(41);
+    node(group, 4).crash(false);
+    group.run(3);
+    recover(group, [4]);
+    group.run(10);
+    expect(splits(group, [0, 1, 2, 3])).toEqual(['4', '4', '4', '4']);
+    expect(group.at(0).recovered).toHaveLength(0);
+  });
+
+  it('whoever returns after a recovery, or two, and whoever slept is not taken for another log', () => {
+    const group = fiveVoters(43);
+    destroy(group, [3, 4]);
+    recover(group, [0, 1, 2]);
+    group.write(0, create('b'));
+    group.run(3);
+    destroy(group, [0, 1]);
+    node(group, 2).crash(true);
+    node(group, 2).recover(peersOf(group, [2]));
+    node(group, 2).start();
+    group.run(3);
+    group.join(0, 4);
+    for (const i of [0, 4]) node(group, i).start();
+    for (let i = 0; i < 600; i++) {
+      group.run(0.1);
+      const up = [0, 2, 4].filter((n) => node(group, n).replica !== null);
+      expect([i, splits(group, up)]).toEqual([i, up.map(() => '')]);
+    }
+    expect(fingerprint(group.at(4))).toBe(fingerprint(group.at(2)));
+  });
 });

@@ -102,10 +102,12 @@ const untilWhen = ({ until }: { readonly until: string | null }): string =>
 
 function groupLines(group: GroupStatus, peer: string): string[] {
   const { voters, reachable, phase2 } = group.quorum;
+  const isSplit = group.whyCode === 'SPLIT';
+  const isWell = group.canCommit && !isSplit;
   const machines = voters === 1 ? '1 machine decides' : `${voters} machines decide, ${phase2} are enough`;
-  const standing = group.canCommit
+  const standing = isWell
     ? `All well: ${machines}, ${reachable} here.`
-    : `Waiting: ${printableLine(group.why ?? `${machines}, ${reachable} here.`)}`;
+    : `${isSplit ? 'Split' : 'Waiting'}: ${printableLine(group.why ?? `${machines}, ${reachable} here.`)}`;
   const pending = group.pending === 0 ? 'nothing waits' : `${grouped(group.pending)} not agreed yet`;
   const held =
     group.role === 'witness'
@@ -117,7 +119,7 @@ function groupLines(group: GroupStatus, peer: string): string[] {
     `  ${held}`,
     ...awayLines(group, peer).map((line) => `  ${line}`),
     ...previewLines(group).map((line) => `  ${line}`),
-    ...(group.canCommit && group.why !== null ? [`  ${printableLine(group.why)}`] : []),
+    ...(isWell && group.why !== null ? [`  ${printableLine(group.why)}`] : []),
     ...votingLines(group.voting).map((line) => `  ${printableLine(line)}`),
     ...recoveredLines(group).map((line) => `  ${printableLine(line)}`),
     ...memberTable(group.members, group.leader).map((line) => `  ${line}`),
@@ -138,7 +140,7 @@ function memberTable(list: readonly MemberStatus[], leader: string | null): stri
     list.map((member) => [
       member.connected ? '●' : '○',
       printableLine(member.name),
-      member.peer === leader ? 'leads' : ROLES[member.role],
+      member.split ? 'another log' : member.peer === leader ? 'leads' : ROLES[member.role],
       member.rights,
       shortPeer(member.peer),
       member.connected
