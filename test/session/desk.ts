@@ -1,4 +1,4 @@
-import type { EntryId } from '../../shared/base/ids.ts';
+import type { EntryId, Incarnation } from '../../shared/base/ids.ts';
 import { slot } from '../../shared/base/ids.ts';
 import { Random } from '../../shared/base/random.ts';
 import { type Body, isRefused, type Outcome, type Refused } from '../../shared/document/index.ts';
@@ -14,16 +14,24 @@ export class Desk {
   outbox: Outbox;
   forked = false;
 
-  constructor(log: Log, author: Author, disk = new MemoryKv()) {
+  readonly #formers: readonly Incarnation[];
+
+  /** @param formers incarnations that this machine's store had before */
+  constructor(log: Log, author: Author, disk: MemoryKv = new MemoryKv(), formers: readonly Incarnation[] = []) {
     this.log = log;
     this.author = author;
     this.disk = disk;
+    this.#formers = formers;
     this.outbox = this.#open();
   }
 
   #open(): Outbox {
     const random = new Random(this.author.peer.length + this.told.length + this.disk.rows.size);
-    const outbox = new Outbox({ ...this.author.session, random: (length) => random.bytes(length) });
+    const outbox = new Outbox({
+      ...this.author.session,
+      random: (length) => random.bytes(length),
+      formers: this.#formers,
+    });
     const rows = [...this.disk.under('o/'), ...this.disk.under('x/')];
     this.#note(outbox.load(rows, this.log.read));
     return outbox;

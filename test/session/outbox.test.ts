@@ -541,6 +541,25 @@ describe('a new incarnation', () => {
     expect([...next.disk.rows.keys()]).toEqual([expect.stringContaining('/settled')]);
   });
 
+  test('signs again what several former ones left in the order in which they lived, whatever their clocks and numbers say', () => {
+    const { log, ben } = two();
+    ben.write('agreed');
+    settle(log, ben);
+    ben.write('first');
+    ben.save();
+    const incarnations = [ben.author.session.incarnation];
+    let last = ben;
+    for (const text of ['second', 'third']) {
+      last = new Desk(log, log.author('Ben', incarnations.length + 1), ben.disk, [...incarnations]);
+      incarnations.push(last.author.session.incarnation);
+      must(last.outbox.openSession(last.written));
+      last.write(text);
+      last.save();
+    }
+    settle(log, last);
+    expect(log.lines.slice(1)).toEqual(['#2 agreed', '#3 first', '#4 second', '#5 third']);
+  });
+
   test('sends nothing twice that was agreed on under the former one before it was closed', () => {
     const { log, ben, next } = lostAndFound();
     must(next.outbox.openSession(next.written));
