@@ -44,6 +44,7 @@ function scene({ voters, expelled = [], connected = [] }: Scene): { host: GroupH
       positions: () => 0,
     },
     seenIncarnation: () => null,
+    split: [],
     beatOf: () => null,
     inspect: () => ({ window: [{ configuration }], configuration: { configuration } }),
   };
