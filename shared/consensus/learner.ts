@@ -28,9 +28,9 @@ export class Learner {
   #behindSinceTick: number | null = null;
   /** Fetches in a row that brought nothing. */
   #failures = 0;
-  /** Who said that it holds nothing before which slot; believed until the link breaks or for `NOT_HELD_TICKS`. */
   /** Who gave no answer, and when the last time. Ticks. */
   readonly #silent = new Map<PeerId, number>();
+  /** Who said that it holds nothing before which slot; believed until the link breaks or for `NOT_HELD_TICKS`. */
   readonly #heldFrom = new Map<PeerId, { readonly slot: Slot; readonly sinceTick: number }>();
   #mayFetch = true;
 

@@ -70,6 +70,7 @@ export type {
 
 /** 200 ms, in ticks. */
 const STEER_TICKS = 4;
+
 /**
  * One group on one peer: core, driver, state machine and outbox wired together, sans-I/O. The simulator and the running peer run just
  * this; they differ in clock, disk, network and keys.

@@ -21,6 +21,8 @@ export interface SmallLag {
 const WRITES_PER_VALUE = 2;
 /** A store that has less is a newcomer's, also where the first answer of values came before anything else: two of them. Bytes. */
 const NEWCOMER_BYTES = 512 * 1024;
+/** And lacks more slots than may be on their way at one time: in a young log one who follows has little, too, and one entry can be larger than all of it. */
+const NEWCOMER_SLOTS = 64;
 
 /**
  * Whether a snapshot brings this store up sooner than the values it lacks, by what either has to carry. A newcomer that lacks much takes one in any case: its
@@ -28,7 +30,8 @@ const NEWCOMER_BYTES = 512 * 1024;
  */
 export function isSnapshotSooner({ slots, theirs, own }: Lag, small: SmallLag): boolean {
   const behindBytes = Math.max(0, theirs.logBytes - own.logBytes);
-  if (own.logBytes < NEWCOMER_BYTES && behindBytes >= NEWCOMER_BYTES) return true;
+  const isNewcomer = own.logBytes < NEWCOMER_BYTES && slots > NEWCOMER_SLOTS;
+  if (isNewcomer && behindBytes >= NEWCOMER_BYTES) return true;
   if (slots < small.snapshotLagSlots && behindBytes < small.snapshotLagBytes) return false;
   return own.logBytes === 0 || WRITES_PER_VALUE * behindBytes >= theirs.stateBytes;
 }

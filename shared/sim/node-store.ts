@@ -65,7 +65,7 @@ export class NodeStore {
   #memory: MemoryStore;
   /** What it had said before it was put back. */
   #saidBefore: DiskView | null = null;
-  /** Which record of the group it was copied with; null: it is no copy. */
+  /** It was copied from another one, which may live on. */
   #isCopy = false;
   /** The group's record has a file of its own. */
   #groupFile: Uint8Array | null = null;

@@ -220,6 +220,7 @@ describe('a snapshot is taken instead of the values', () => {
     ['where little is missing, by slots and by bytes', 255, 999_999, 600_000, 1_000, false],
     ['by a newcomer that lacks much, in however few slots', 100, 600_000, 200_000, 50_000_000, true],
     ['by a newcomer that lacks little', 100, 500_000, 0, 1_000, false],
+    ['by one that follows in a young log with large entries', 64, 999_000, 1_000, 1_000, false],
     ['by a store without entries, whatever the state', 256, 10, 0, 50_000_000, true],
     ['where the values are heavy, however few', 20, 30_000_000, 10_000_000, 40_000_000, true],
     ['where the values are light, however many', 5_000, 100_000, 39_900_000, 40_000_000, false],
