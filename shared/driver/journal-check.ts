@@ -1,6 +1,6 @@
 import { equal } from '../base/bytes.ts';
-import { asArray, asBytes, asInteger, type Cbor, decodeCbor, FormatError } from '../base/cbor.ts';
-import { HASH_BYTES, ZERO_HASH } from '../base/hash.ts';
+import { asArray, type Cbor, decodeCbor, FormatError } from '../base/cbor.ts';
+import { ZERO_HASH } from '../base/hash.ts';
 import { JournalCore } from './journal.ts';
 import {
   CHECKPOINT,
@@ -10,21 +10,23 @@ import {
   type Mark,
   type MarkFields,
   NO_FIELDS,
+  newestMark,
   type Position,
   type Prepared,
   type Problem,
   type ProblemCode,
   putCheckpoint,
-  readMark,
+  readCheckpoint,
   readProblems,
-  readRecord,
+  readTurn,
   sealProblems,
   TURN,
+  type TurnRecord,
   turnHash,
   type Verdict,
 } from './journal-format.ts';
 import type { Kept } from './kept.ts';
-import { KEY_NUMBER_MAX, numberOfKey, prefixRange } from './records.ts';
+import { prefixRange } from './records.ts';
 import type { KvOp } from './store.ts';
 
 /** What a store holds besides its t/ records. */
@@ -83,9 +85,9 @@ export class JournalCheck {
     this.#keptRecord = found.kept;
     this.#before = found.damaged === undefined ? null : readProblems(found.damaged);
     this.#checkpoint = this.#readCheckpoint(found.checkpoint);
-    const marks = ([0, 1] as const).map((place) => readMark(place, found.marks[place])).filter((mark) => mark !== null);
-    this.#wholePlaces = marks.length;
-    this.#mark = marks.toSorted((a, b) => b.counter - a.counter)[0] ?? null;
+    const { mark, wholePlaces } = newestMark(found.marks);
+    this.#mark = mark;
+    this.#wholePlaces = wholePlaces;
     const { turn, hash, first } = this.#checkpoint ?? { turn: 0, hash: null, first: 1 };
     this.#at = first === turn + 1 ? { turn, hash } : { turn: first - 1, hash: null };
     this.#noteHash();
@@ -137,30 +139,13 @@ export class JournalCheck {
       this.#say('TURN_MISSING', 'the checkpoint of the turns is gone');
       return null;
     }
-    const checkpoint = readRecord(CHECKPOINT, record, (payload) => {
-      const [turn, hash, first] = asArray(decodeCbor(payload), 3);
-      const n = asInteger(turn, 0, KEY_NUMBER_MAX);
-      return { turn: n, hash: asBytes(hash, HASH_BYTES), first: asInteger(first, 1, n + 1) };
-    });
+    const checkpoint = readCheckpoint(record);
     if (checkpoint === null) this.#say('TURN_BROKEN', 'the checkpoint of the turns is damaged');
     return checkpoint;
   }
 
-  #readTurn(
-    key: string,
-    record: Uint8Array,
-  ): { turn: number; previous: Uint8Array; batch: Uint8Array; accepted: Uint8Array } | null {
-    const row = readRecord(key, record, (payload) => {
-      const [n, previous, batch, accepted] = asArray(decodeCbor(payload), 4);
-      const turn = asInteger(n, 1, KEY_NUMBER_MAX);
-      if (numberOfKey(TURN, key) !== turn) throw new FormatError('another turn');
-      return {
-        turn,
-        previous: asBytes(previous, HASH_BYTES),
-        batch: asBytes(batch, HASH_BYTES),
-        accepted: asBytes(accepted),
-      };
-    });
+  #readTurn(key: string, record: Uint8Array): TurnRecord | null {
+    const row = readTurn(key, record);
     if (row === null) this.#say('TURN_BROKEN', `the record ${key} of a turn is damaged`);
     else this.#highest = row.turn;
     return row;

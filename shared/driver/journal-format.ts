@@ -2,8 +2,8 @@ import { assert } from '../base/assert.ts';
 import { concat, readUint32, uint32 } from '../base/bytes.ts';
 import { asArray, asBytes, asInteger, asText, type Cbor, decodeCbor, encodeCbor, FormatError } from '../base/cbor.ts';
 import { HASH_BYTES, hashFor } from '../base/hash.ts';
-import { KEY_NUMBER_MAX, RecordError, seal, unseal } from './records.ts';
-import { type KvOp, type MarkPlace, StoreError } from './store.ts';
+import { KEY_NUMBER_MAX, numberOfKey, RecordError, seal, unseal } from './records.ts';
+import { type KvOp, MARK_PLACE_BYTES, type MarkPlace, StoreError } from './store.ts';
 
 /**
  * The journal notices what a database loses in silence: LevelDB drops damaged parts of its write-ahead file, at the tail or in
@@ -27,16 +27,22 @@ import { type KvOp, type MarkPlace, StoreError } from './store.ts';
  *   m/damaged   the verdict that stays: CBOR [[code, message], …]
  *   m/kept      what the turn's records are counted by that nobody else has (`kept.ts`)
  *
- *   mark file   two places of 512 bytes: length (4 bytes, big-endian) ‖ sealed record of that length ‖ zero bytes. The record's key is
- *               mark/0 or mark/1, its payload CBOR [counter, n, turn hash, promise, incarnation (16 bytes), last own seq]. The counter goes up by one with
- *               each write, and its parity is the place; the higher counter counts.
+ *   mark file   two places of 4,096 bytes: length (4 bytes, big-endian) ‖ sealed record of that length ‖ anything. The record's key is
+ *               mark/0 or mark/1, its payload CBOR [counter, n, turn hash, promise, incarnation (16 bytes), last own seq], and where the mark carries the
+ *               batch of turn n a seventh: all of its operations in their order, [key, value] for a put and [key] for a deletion. The counter goes up by
+ *               one with each write, and its parity is the place; the higher counter counts.
  */
 export const FORMAT = 1;
 export const TURN = 't/';
 export const CHECKPOINT = 't!';
 export const DAMAGED = 'm/damaged';
 export const KEPT = 'm/kept';
-const PLACE_BYTES = 512;
+/** A mark is written in whole sectors of a disk. Bytes. */
+const SECTOR_BYTES = 512;
+const LENGTH_BYTES = 4;
+/** Around what a mark carries: all else in it, and what CBOR adds to each operation at most. Bytes. */
+const MARK_BYTES_MAX = 256;
+const OPERATION_BYTES_MAX = 8;
 export const INCARNATION_BYTES = 16;
 
 /** Turns between two checkpoints, so that opening reads fewer than twice as many. */
@@ -66,6 +72,8 @@ export interface Mark {
   readonly promise: Cbor;
   readonly incarnation: Uint8Array;
   readonly lastOwnSeq: number;
+  /** All of the turn's batch, the journal's own records among it, where the mark carries it. */
+  readonly batch: readonly KvOp[] | null;
 }
 
 /**
@@ -130,10 +138,14 @@ export interface MarkWrite {
   readonly bytes: Uint8Array;
 }
 
-/** What is to be done, in this order: the batch (if it isn't empty), synced; then the mark; then `committed()`. */
+/**
+ * What is to be done, in this order: the batch (if it isn't empty), synced; then the mark; then `committed()`. Batch and mark may be written at once where the mark carries the batch:
+ * whichever a crash leaves, the turn is whole or was not there, and never looks like one that was lost.
+ */
 export interface Prepared {
   readonly ops: readonly KvOp[];
   readonly mark: MarkWrite;
+  readonly isCarried: boolean;
 }
 
 export interface Position {
@@ -157,6 +169,7 @@ export function turnHash(previous: Uint8Array, batch: Uint8Array, accepted: Uint
 const PUT = Uint8Array.of(1);
 const DEL = Uint8Array.of(0);
 
+/** @param ops a turn's own, without those of the journal */
 export function batchHash(ops: readonly KvOp[]): Uint8Array {
   const parts: Uint8Array[] = [];
   for (const op of ops) {
@@ -167,7 +180,8 @@ export function batchHash(ops: readonly KvOp[]): Uint8Array {
   return hashFor('batch', ...parts);
 }
 
-function isOwnKey(key: string): boolean {
+/** A record of the journal, not of the turn. */
+export function isOwnKey(key: string): boolean {
   return key.startsWith(TURN) || key === CHECKPOINT || key === DAMAGED || key === KEPT;
 }
 
@@ -185,6 +199,38 @@ export function putCheckpoint({ turn, hash, first }: Checkpoint): KvOp {
   return { type: 'put', key: CHECKPOINT, value: seal(CHECKPOINT, FORMAT, encodeCbor([turn, hash, first])) };
 }
 
+/** One t/ record. */
+export interface TurnRecord {
+  readonly turn: number;
+  readonly previous: Uint8Array;
+  readonly batch: Uint8Array;
+  readonly accepted: Uint8Array;
+}
+
+/** Null where the record is damaged. @throws StoreError `NEWER_FORMAT` */
+export function readTurn(key: string, record: Uint8Array): TurnRecord | null {
+  return readRecord(key, record, (payload) => {
+    const [n, previous, batch, accepted] = asArray(decodeCbor(payload), 4);
+    const turn = asInteger(n, 1, KEY_NUMBER_MAX);
+    if (numberOfKey(TURN, key) !== turn) throw new FormatError('another turn');
+    return {
+      turn,
+      previous: asBytes(previous, HASH_BYTES),
+      batch: asBytes(batch, HASH_BYTES),
+      accepted: asBytes(accepted),
+    };
+  });
+}
+
+/** Null where the record is damaged. @throws StoreError `NEWER_FORMAT` */
+export function readCheckpoint(record: Uint8Array): Checkpoint | null {
+  return readRecord(CHECKPOINT, record, (payload) => {
+    const [turn, hash, first] = asArray(decodeCbor(payload), 3);
+    const n = asInteger(turn, 0, KEY_NUMBER_MAX);
+    return { turn: n, hash: asBytes(hash, HASH_BYTES), first: asInteger(first, 1, n + 1) };
+  });
+}
+
 /** Null where the record is damaged. @throws StoreError `NEWER_FORMAT` */
 export function readRecord<T>(key: string, record: Uint8Array, read: (payload: Uint8Array) => T): T | null {
   try {
@@ -198,26 +244,40 @@ export function readRecord<T>(key: string, record: Uint8Array, read: (payload: U
   }
 }
 
+/** @throws InvariantError where it carries more than fits (`fitsIntoMark`) */
 export function encodeMark(mark: Mark): MarkWrite {
   assert(Number.isSafeInteger(mark.lastOwnSeq) && mark.lastOwnSeq >= 0, 'a seq is a whole number', mark.lastOwnSeq);
   const place: MarkPlace = mark.counter % 2 === 0 ? 0 : 1;
-  const { counter, turn, turnHash, promise, incarnation, lastOwnSeq } = mark;
-  const payload = encodeCbor([counter, turn, turnHash, promise, incarnation, lastOwnSeq]);
-  const record = seal(markKey(place), FORMAT, payload);
+  const { counter, turn, turnHash, promise, incarnation, lastOwnSeq, batch } = mark;
+  const fields: Cbor[] = [counter, turn, turnHash, promise, incarnation, lastOwnSeq];
+  if (batch !== null) fields.push(batch.map((op) => (op.type === 'put' ? [op.key, op.value] : [op.key])));
+  const record = seal(markKey(place), FORMAT, encodeCbor(fields));
   const used = concat(uint32(record.length), record);
-  assert(used.length <= PLACE_BYTES, 'a mark fits into its place', used.length);
-  const bytes = new Uint8Array(PLACE_BYTES);
+  assert(used.length <= MARK_PLACE_BYTES, 'a mark fits into its place', used.length);
+  const bytes = new Uint8Array(Math.ceil(used.length / SECTOR_BYTES) * SECTOR_BYTES);
   bytes.set(used);
   return { place, bytes };
 }
 
+/** Whether a mark can carry this batch. */
+export function fitsIntoMark(ops: readonly KvOp[]): boolean {
+  let bytes = MARK_BYTES_MAX;
+  for (const op of ops) {
+    bytes += OPERATION_BYTES_MAX + op.key.length + (op.type === 'put' ? op.value.length : 0);
+    if (bytes > MARK_PLACE_BYTES) return false;
+  }
+  return true;
+}
+
 /** Null where the place isn't whole. @throws StoreError `NEWER_FORMAT` */
 export function readMark(place: MarkPlace, bytes: Uint8Array | null): Mark | null {
-  if (bytes === null || bytes.length < 4) return null;
+  if (bytes === null || bytes.length < LENGTH_BYTES) return null;
   const length = readUint32(bytes);
-  if (length > bytes.length - 4) return null;
-  return readRecord(markKey(place), bytes.subarray(4, 4 + length), (payload) => {
-    const [counter, turn, turnHash, promise, incarnation, lastOwnSeq] = asArray(decodeCbor(payload), 6);
+  if (length > bytes.length - LENGTH_BYTES) return null;
+  return readRecord(markKey(place), bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + length), (payload) => {
+    const fields = asArray(decodeCbor(payload));
+    if (fields.length !== 6 && fields.length !== 7) throw new FormatError('a mark has six fields or seven');
+    const [counter, turn, turnHash, promise, incarnation, lastOwnSeq, batch] = fields;
     const mark: Mark = {
       counter: asInteger(counter, 1),
       turn: asInteger(turn, 0, KEY_NUMBER_MAX),
@@ -225,10 +285,28 @@ export function readMark(place: MarkPlace, bytes: Uint8Array | null): Mark | nul
       promise: promise as Cbor,
       incarnation: asBytes(incarnation, INCARNATION_BYTES),
       lastOwnSeq: asInteger(lastOwnSeq),
+      batch: batch === undefined ? null : asArray(batch).map(asOperation),
     };
     if (mark.counter % 2 !== place) throw new FormatError('the mark of the other place');
     return mark;
   });
+}
+
+function asOperation(row: Cbor): KvOp {
+  const [key, value, ...more] = asArray(row);
+  if (more.length > 0) throw new FormatError('an operation has a key and a value');
+  return value === undefined
+    ? { type: 'del', key: asText(key) }
+    : { type: 'put', key: asText(key), value: asBytes(value) };
+}
+
+/** What counts: the place that was written last of those that are whole. @throws StoreError `NEWER_FORMAT` */
+export function newestMark(places: readonly [Uint8Array | null, Uint8Array | null]): {
+  readonly mark: Mark | null;
+  readonly wholePlaces: number;
+} {
+  const marks = ([0, 1] as const).map((place) => readMark(place, places[place])).filter((mark) => mark !== null);
+  return { mark: marks.toSorted((a, b) => b.counter - a.counter)[0] ?? null, wholePlaces: marks.length };
 }
 
 function markKey(place: MarkPlace): string {

@@ -8,6 +8,7 @@ import {
   DAMAGED,
   encodeMark,
   FORMAT,
+  fitsIntoMark,
   INCARNATION_BYTES,
   type MarkFields,
   type Position,
@@ -48,7 +49,7 @@ export class JournalCore {
     const start: Checkpoint = { turn: 0, hash: ZERO_HASH, first: 1 };
     const core = new JournalCore(incarnation, start, start, 0, new Kept());
     const turn = core.prepare(first);
-    return { core, prepared: { ops: [putCheckpoint(start), ...turn.ops], mark: turn.mark } };
+    return { core, prepared: { ...turn, ops: [putCheckpoint(start), ...turn.ops] } };
   }
 
   /** Goes on where an opened store stands. For `JournalCheck`. */
@@ -75,7 +76,7 @@ export class JournalCore {
     for (let old = this.#checkpoint.first; old <= this.#last.turn; old++) {
       ops.push({ type: 'del', key: numberKey(TURN, old) });
     }
-    return { core, prepared: { ops: [...ops, ...turn.ops], mark: turn.mark } };
+    return { core, prepared: { ...turn, ops: [...ops, ...turn.ops] } };
   }
 
   /**
@@ -87,7 +88,7 @@ export class JournalCore {
     return this.prepareMark(fields, [{ type: 'del', key: DAMAGED }, ...ops, this.#kept.op(this.#last.turn)]);
   }
 
-  /** The number of the last turn that is on the disk, mark included. */
+  /** The number of the last turn that is on the disk. */
   get lastTurn(): number {
     return this.#last.turn;
   }
@@ -96,8 +97,11 @@ export class JournalCore {
     return this.#last.hash;
   }
 
-  /** The next turn's batch and mark. Then either `committed` or `failed` must follow. */
-  prepare(turn: Turn): Prepared {
+  /**
+   * The next turn's batch and mark. Then either `committed` or `failed` must follow.
+   * @param mayCarry the mark carries the batch where it fits, so that both can be written at once
+   */
+  prepare(turn: Turn, mayCarry = false): Prepared {
     this.#assertIdle();
     const n = this.#last.turn + 1;
     const batch = batchHash(turn.ops);
@@ -115,7 +119,7 @@ export class JournalCore {
       checkpoint = { ...last, first: checkpoint.turn + 1 };
       ops.push(putCheckpoint(checkpoint));
     }
-    return this.#begin(ops, last, checkpoint, turn);
+    return this.#begin(ops, last, checkpoint, turn, mayCarry && fitsIntoMark(ops));
   }
 
   /** A mark for where the chain already stands, after `ops`; and where `start` is given, the chain begins anew there. */
@@ -143,7 +147,13 @@ export class JournalCore {
     assert(this.#next === null, 'one turn at a time', this.#last.turn);
   }
 
-  #begin(ops: readonly KvOp[], last: Position, checkpoint: Checkpoint, fields: MarkFields): Prepared {
+  #begin(
+    ops: readonly KvOp[],
+    last: Position,
+    checkpoint: Checkpoint,
+    fields: MarkFields,
+    isCarried = false,
+  ): Prepared {
     const mark = encodeMark({
       counter: this.#counter + 1,
       turn: last.turn,
@@ -151,8 +161,9 @@ export class JournalCore {
       promise: fields.promise,
       incarnation: this.#incarnation,
       lastOwnSeq: fields.lastOwnSeq,
+      batch: isCarried ? ops : null,
     });
     this.#next = { last, checkpoint };
-    return { ops, mark };
+    return { ops, mark, isCarried };
   }
 }

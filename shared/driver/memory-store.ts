@@ -7,6 +7,7 @@ import {
   type KvRange,
   type KvRow,
   type KvSnapshot,
+  MARK_PLACE_BYTES,
   type MarkFile,
   type MarkPlace,
   StoreError,
@@ -14,7 +15,6 @@ import {
   type StorePort,
 } from './store.ts';
 
-const PLACE_BYTES = 512;
 /** How many batches since an unsynced one are kept apart; beyond it the oldest counts as having reached the disk by itself. */
 const UNSYNCED_BATCHES_MAX = 64;
 
@@ -66,8 +66,8 @@ export class MemoryStore implements StorePort {
   /** What reads see: the durable rows and everything pending. */
   #table: Table;
   #state: 'open' | 'closed' = 'open';
-  /** Settles with the write under way. */
-  #writing: Promise<void> | null = null;
+  /** Each settles with the write under way. */
+  readonly #writing = new Map<UnderWay['type'], Promise<void>>();
   #refused: StoreError | null = null;
   #writes = 0;
   #failAt: { readonly write: number; readonly code: StoreErrorCode } | null = null;
@@ -79,11 +79,11 @@ export class MemoryStore implements StorePort {
       get: (key) => this.get(key),
       scan: async (range) => this.scanSync(range),
       snapshot: () => this.snapshotSync(),
-      write: (ops, options) => this.#oneAtATime(() => this.writeSync(ops, options)),
+      write: (ops, options) => this.#oneAtATime('batch', () => this.writeSync(ops, options)),
     };
     this.mark = {
       read: async () => this.markReadSync(),
-      write: (place, bytes) => this.#oneAtATime(() => this.markWriteSync(place, bytes)),
+      write: (place, bytes) => this.#oneAtATime('mark', () => this.markWriteSync(place, bytes)),
     };
   }
 
@@ -159,13 +159,13 @@ export class MemoryStore implements StorePort {
   /** @throws StoreError */
   markWriteSync(place: MarkPlace, bytes: Uint8Array): void {
     this.#assertUsable();
-    assert(bytes.length <= PLACE_BYTES, 'a mark fits into its place', bytes.length);
+    assert(bytes.length <= MARK_PLACE_BYTES, 'a mark fits into its place', bytes.length);
     this.#begin({ type: 'mark', place, bytes: bytes.slice() });
     this.#disk.marks[place] = overlaid(this.#disk.marks[place], bytes, bytes.length);
   }
 
   async close(): Promise<void> {
-    await this.#writing;
+    await Promise.all(this.#writing.values());
     this.closeSync();
   }
 
@@ -224,18 +224,18 @@ export class MemoryStore implements StorePort {
   }
 
   /** Power is cut: each unsynced batch stays or goes, and so does what was under way. This object is dead. */
-  crash(options: { readonly choice?: CrashChoice; readonly during?: UnderWay } = {}): MemoryStore {
+  crash(options: { readonly choice?: CrashChoice; readonly during?: readonly UnderWay[] } = {}): MemoryStore {
     return this.#again(options.choice, false, options.during);
   }
 
-  #again(choice: CrashChoice | undefined, keepAll: boolean, during?: UnderWay): MemoryStore {
+  #again(choice: CrashChoice | undefined, keepAll: boolean, during: readonly UnderWay[] = []): MemoryStore {
     this.closeSync();
     const { pending, limbo } = this.#disk;
     for (const { ops, synced } of pending) if (keepAll || synced || choice?.chance(0.5)) this.#settle(ops);
     this.#disk.pending = [];
     this.#disk.limbo = null;
     if (limbo !== null) this.#decide(limbo, choice);
-    if (during !== undefined) this.#decide(during, choice);
+    for (const write of during) this.#decide(write, choice);
     return new MemoryStore(this.#disk);
   }
 
@@ -277,18 +277,21 @@ export class MemoryStore implements StorePort {
     throw this.#refused;
   }
 
-  async #oneAtATime(write: () => void): Promise<void> {
+  async #oneAtATime(kind: UnderWay['type'], write: () => void): Promise<void> {
     this.#assertUsable();
-    assert(this.#writing === null, 'one write at a time');
+    assert(!this.#writing.has(kind), `one ${kind} at a time`);
     let done = (): void => undefined;
-    this.#writing = new Promise((resolve) => {
-      done = resolve;
-    });
+    this.#writing.set(
+      kind,
+      new Promise((resolve) => {
+        done = resolve;
+      }),
+    );
     try {
       await Promise.resolve(); // so that a second write in the same breath meets the first
       write();
     } finally {
-      this.#writing = null;
+      this.#writing.delete(kind);
       done();
     }
   }
@@ -302,7 +305,7 @@ const ASCII = /^[\x20-\x7e]+$/;
 
 /** The first `length` bytes of `bytes` over what stands in a place. */
 function overlaid(place: Uint8Array | null, bytes: Uint8Array, length: number): Uint8Array {
-  const whole = new Uint8Array(PLACE_BYTES);
+  const whole = new Uint8Array(MARK_PLACE_BYTES);
   whole.set(place ?? EMPTY);
   whole.set(bytes.subarray(0, length));
   return whole;

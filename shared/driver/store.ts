@@ -37,8 +37,8 @@ export interface Kv {
   /** To be closed by whoever asked for it; closing the store closes it, too. @throws StoreError */
   snapshot(): KvSnapshot;
   /**
-   * Atomic: all of it or nothing, in the order of the calls. With `sync`, resolves once it is on the disk. Only one write is under way at a
-   * time (the caller's duty, asserted).
+   * Atomic: all of it or nothing, in the order of the calls. With `sync`, resolves once it is on the disk. Only one batch is under way at a
+   * time, and one mark (the caller's duty, asserted).
    * @throws StoreError; after `DISK_FAILED` nothing may be written to this store again, and no write is retried.
    */
   write(ops: readonly KvOp[], options: { readonly sync: boolean }): Promise<void>;
@@ -46,11 +46,13 @@ export interface Kv {
 
 /** The two places of the mark, written in turn, so that one of them is whole at any moment. */
 export type MarkPlace = 0 | 1;
+/** Each place has a page of the disk to itself. Bytes. */
+export const MARK_PLACE_BYTES = 4096;
 
 export interface MarkFile {
-  /** What stands in each place: 512 bytes, or null where the file is missing or too short. @throws StoreError */
+  /** What stands in each place: `MARK_PLACE_BYTES`, or null where the file is missing or too short. @throws StoreError */
   read(): Promise<readonly [Uint8Array | null, Uint8Array | null]>;
-  /** At most 512 bytes. Resolves once the bytes are on the disk (fdatasync). @throws StoreError */
+  /** At most `MARK_PLACE_BYTES`. Resolves once the bytes are on the disk (fdatasync). @throws StoreError */
   write(place: MarkPlace, bytes: Uint8Array): Promise<void>;
 }
 

@@ -16,6 +16,7 @@ import { type Configuration, majorities } from '../consensus/configuration.ts';
 import type { Restored } from '../consensus/ledger.ts';
 import { decodeGenesis, type Genesis } from '../document/genesis.ts';
 import { batchHash, genesisOps } from '../document/index.ts';
+import { carriedBatch } from '../driver/carried.ts';
 import type { JournalCore } from '../driver/journal.ts';
 import { JOURNAL_KEYS, JournalCheck, TURN_RANGE } from '../driver/journal-check.ts';
 import {
@@ -64,6 +65,7 @@ export type { Answer, Ask } from './scanning.ts';
  */
 const REBUILT_KEY = 'm/rebuilt';
 const VERDICT_KEY = 'm/verdict';
+type Marks = readonly [Uint8Array | null, Uint8Array | null];
 /** What the mark of a store says that no longer votes. */
 const NOTHING_SAID = { promise: null, lastOwnSeq: 0 };
 
@@ -153,6 +155,8 @@ export function firstTurn(genesisBytes: Uint8Array, incarnation: Incarnation): J
  */
 export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask, OpenedStore, Answer> {
   const { doubts = [], isSettled = false } = init;
+  const carried = carriedBatch((yield { type: 'marks' }) as Marks, kv);
+  if (carried !== null) yield { type: 'batch', ops: carried };
   const { genesisBytes, incarnation: former } = readGroup(kv);
   const genesis = decodeGenesis(genesisBytes);
   const origin = {
@@ -281,7 +285,7 @@ function* verifyJournal(
       checkpoint: kv.get(JOURNAL_KEYS.checkpoint),
       damaged: kv.get(JOURNAL_KEYS.damaged),
       kept: kv.get(JOURNAL_KEYS.kept),
-      marks: (yield { type: 'marks' }) as readonly [Uint8Array | null, Uint8Array | null],
+      marks: (yield { type: 'marks' }) as Marks,
     },
     {
       incarnation: incarnationBytes(incarnation),

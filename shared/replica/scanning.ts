@@ -1,6 +1,6 @@
 import type { Prepared } from '../driver/journal-format.ts';
 import { RECORD_VERSION, unseal } from '../driver/records.ts';
-import type { KvRange, KvRow } from '../driver/store.ts';
+import type { KvOp, KvRange, KvRow } from '../driver/store.ts';
 import { isDamage } from './salvage.ts';
 
 const PAGE_ROWS = 1000;
@@ -9,6 +9,8 @@ const PAGE_ROWS = 1000;
 export type Ask =
   | { readonly type: 'scan'; readonly range: KvRange }
   | { readonly type: 'marks' }
+  /** A batch alone, synced: it ends what was begun before, whoever looks. */
+  | { readonly type: 'batch'; readonly ops: readonly KvOp[] }
   /** Batch, then mark, both on the disk. */
   | { readonly type: 'write'; readonly prepared: Prepared };
 

@@ -5,6 +5,7 @@ import { incarnationBytes } from '../base/ids.ts';
 import { type KvOp, MissingRecordError } from '../base/kv.ts';
 import type { Random } from '../base/random.ts';
 import { compareBallots, showBallot } from '../consensus/ballot.ts';
+import { carriedBatch } from '../driver/carried.ts';
 import { JournalCore } from '../driver/journal.ts';
 import { JOURNAL_KEYS } from '../driver/journal-check.ts';
 import { damagedVerdict, type Prepared, verdictWith } from '../driver/journal-format.ts';
@@ -173,8 +174,8 @@ export class NodeStore {
   }
 
   /** The process that had it open is gone. */
-  leave(choice: Random, powerCut: boolean, during: UnderWay | null): void {
-    if (powerCut || during) this.#memory = this.#memory.crash(during ? { choice, during } : { choice });
+  leave(choice: Random, powerCut: boolean, during: readonly UnderWay[]): void {
+    if (powerCut || during.length > 0) this.#memory = this.#memory.crash({ choice, during });
     else this.#memory = this.#memory.reopen(choice);
   }
 
@@ -188,7 +189,12 @@ export class NodeStore {
       ...this.#memory.scanSync(APPLIED_RECORDS('z')),
     ];
     const whole = this.isTreated ? rows.filter(([key, record]) => isWhole(key, record)) : rows;
-    return this.view.take(whole.map(([key, value]): KvOp => ({ type: 'put', key, value })));
+    return this.view.take([...whole.map(([key, value]): KvOp => ({ type: 'put', key, value })), ...this.#carried()]);
+  }
+
+  /** What the mark holds and the database does not yet. */
+  #carried(): readonly KvOp[] {
+    return carriedBatch(this.#memory.markReadSync(), this.#memory) ?? [];
   }
 
   #isStillItself(): boolean {
@@ -288,7 +294,8 @@ export class NodeStore {
       if (ask.type === 'scan') answer = this.#memory.scanSync(ask.range);
       else if (ask.type === 'marks') answer = this.#memory.markReadSync();
       else {
-        this.write(ask.prepared);
+        if (ask.type === 'batch') this.writeBatch(ask.ops);
+        else this.write(ask.prepared);
         answer = undefined;
       }
     }
@@ -319,7 +326,7 @@ export class NodeStore {
     const record = this.#memory.get(PROMISE_KEY);
     const now = new DiskView();
     const rows = this.#memory.scanSync(CONSENSUS_RECORDS).filter(([key, value]) => isWhole(key, value));
-    now.take(rows.map(([key, value]): KvOp => ({ type: 'put', key, value })));
+    now.take([...rows.map(([key, value]): KvOp => ({ type: 'put', key, value })), ...this.#carried()]);
     if (compareBallots(now.promised, view.promised) < 0) {
       return `its promise of ${showBallot(view.promised)}${record === undefined ? ', whose record is gone' : ''}`;
     }

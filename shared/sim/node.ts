@@ -114,7 +114,7 @@ export class SimNode {
   #busy = false;
   #diesAfterReads: number | null = null;
   #fullUntilMs = 0;
-  #underWay: UnderWay | null = null;
+  #underWay: readonly UnderWay[] = [];
   #pumpPlanned = false;
   #pausedUntilMs = 0;
   #mailbox: ((replica: Replica) => void)[] = [];
@@ -303,8 +303,10 @@ export class SimNode {
     check(isFull || isFailed || store.isTreated, () => `${this.name} finds damage where nobody did any: ${error}`);
     this.#around.note(`${this.name}: ${error.name}: ${error.message}`);
     if (error instanceof StoreError) this.failedWrites++;
+    // The other half of a turn that failed may get there.
+    const during = this.#underWay;
     this.#end();
-    store.leave(this.#random, false, null);
+    store.leave(this.#random, false, during);
     this.#around.landed(this, store.look());
     if (isFailed) return this.#stop();
     if (!isFull) return this.start({ code: 'RECORD_DAMAGED', message: error.message });
@@ -336,7 +338,7 @@ export class SimNode {
     this.#around.note(`${this.name} is silent: ${verdict.code}, ${verdict.message}`);
     this.replica?.end();
     this.#end();
-    this.#store?.leave(this.#random, false, null);
+    this.#store?.leave(this.#random, false, []);
     this.start(verdict);
   }
 
@@ -350,7 +352,7 @@ export class SimNode {
   #end(): void {
     this.replica = null;
     this.life++;
-    this.#underWay = null;
+    this.#underWay = [];
     this.#verdict = null;
     this.#damage = null;
   }
@@ -380,7 +382,7 @@ export class SimNode {
     this.hungUntilMs = 0;
     this.#store.leave(this.#random, powerCut, during);
     this.#around.note(
-      `${this.name} crashes${powerCut ? ', power cut' : ''}${during ? ` during a ${during.type}` : ''}`,
+      `${this.name} crashes${powerCut ? ', power cut' : ''}${during.map(({ type }) => ` during a ${type}`).join(' and')}`,
     );
     this.#around.landed(this, this.#store.look());
   }
@@ -506,30 +508,46 @@ export class SimNode {
     else this.#carry(write, life, () => undefined, again);
   }
 
-  /** A batch to the disk, then its mark, with whatever may come between. Both calls only in this life. */
-  #carry(write: TurnWrite, life: number, landed: () => void, done: () => void): void {
+  /**
+   * A batch to the disk, then its mark, or both at once where the mark carries the batch, with whatever may come between.
+   * @param saved the first of them is there that holds the batch
+   * @param done both are. Both calls only in this life
+   */
+  #carry(write: TurnWrite, life: number, saved: () => void, done: () => void): void {
     const journal = this.#journal as JournalCore;
-    const { ops, mark } = journal.prepare(write);
-    this.#busy = true;
+    const store = this.#store as NodeStore;
+    const { ops, mark, isCarried } = journal.prepare(write, true);
+    const batch: UnderWay = { type: 'batch', ops };
+    const marking: UnderWay = { type: 'mark', ...mark };
     const { batchMinMs, batchMaxMs, markMaxMs } = this.#around.disk;
-    this.#underWay = { type: 'batch', ops };
-    this.#write(this.slownessMs + batchMinMs + this.#random.number() * (batchMaxMs - batchMinMs), life, () => {
-      const store = this.#store as NodeStore;
-      store.writeBatch(ops);
-      this.#underWay = { type: 'mark', ...mark };
-      this.#around.landed(this, store.view.take(ops));
-      landed();
-      this.#around.reached(this, 'batch');
-      this.#write(this.#random.number() * markMaxMs, life, () => {
-        store.writeMark(mark);
-        this.#underWay = null;
-        journal.committed();
-        this.#around.reached(this, 'mark');
-        if (this.life !== life) return;
+    let left = 2;
+    const wrote = (which: UnderWay): void => {
+      this.#underWay = this.#underWay.filter((each) => each !== which);
+      left--;
+      if (left === 1) {
+        if (!isCarried) this.#underWay = [marking];
+        this.#around.landed(this, store.view.take(ops));
+        saved();
+      } else journal.committed();
+      this.#around.reached(this, which.type);
+      if (this.life !== life) return;
+      if (left === 0) {
         this.#busy = false;
         done();
+      } else if (!isCarried) writeMark();
+    };
+    const writeMark = (): void =>
+      this.#write(this.slownessMs + this.#random.number() * markMaxMs, life, () => {
+        store.writeMark(mark);
+        wrote(marking);
       });
+    this.#busy = true;
+    this.#underWay = isCarried ? [batch, marking] : [batch];
+    this.#write(this.slownessMs + batchMinMs + this.#random.number() * (batchMaxMs - batchMinMs), life, () => {
+      store.writeBatch(ops);
+      wrote(batch);
     });
+    if (isCarried) writeMark();
   }
 
   /** Takes so long, or as long as the disk hangs. */

@@ -189,7 +189,7 @@ export async function write(port: StorePort, { ops, mark }: Prepared): Promise<v
   await port.mark.write(mark.place, mark.bytes);
 }
 
-/** Opens and verifies without writing anything: the verdict only. */
+/** Opens and verifies: the verdict only. Nothing is written but what a crash cut short. */
 export const inspectStore = (port: StorePort): Promise<OpenedStore> => readStore(port, {}, async () => undefined);
 
 /** Answers what the opening asks from a real disk. */
@@ -206,7 +206,10 @@ export async function readStore(
     const ask = step.value;
     if (ask.type === 'scan') answer = await port.kv.scan(ask.range);
     else if (ask.type === 'marks') answer = await port.mark.read();
-    else {
+    else if (ask.type === 'batch') {
+      await port.kv.write(ask.ops, { sync: true });
+      answer = undefined;
+    } else {
       await put(port, ask.prepared);
       answer = undefined;
     }

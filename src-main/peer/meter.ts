@@ -7,9 +7,10 @@ import type { Replica } from '../../shared/replica/replica.ts';
 export interface GroupMeter {
   /** The store was opened, or opened again. */
   opened(replica: Replica): void;
-  /** A turn's batch is on its way to the disk; then it is there, and then its mark, too. */
+  /** A turn is on its way to the disk; then its batch and its mark are there, in any order; then it may be spoken of. */
   writing(write: Pick<TurnWrite, 'promise' | 'lastOwnSeq'>): void;
-  landed(): void;
+  batchWritten(): void;
+  markWritten(): void;
   written(): void;
   /** A turn applied something. */
   applied(replica: Replica, changes: readonly Change[]): void;

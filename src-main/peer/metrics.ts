@@ -106,7 +106,7 @@ export class Metrics implements Meter {
   );
   readonly #writes = new Histogram({
     name: 'synod_disk_write_duration_seconds',
-    help: "How long a turn's write took until it was synced: its batch, then its mark.",
+    help: "How long a turn's write took until it was synced: its batch, and its mark.",
     labelNames: ['group', 'part'],
     buckets: [...DISK_BUCKETS],
     registers: [this.#registry],
@@ -188,7 +188,9 @@ export class Metrics implements Meter {
     let round = 0;
     let self = '';
     let leader: string | null = null;
-    let [startedMs, landedMs, savedSeq] = [0, 0, 0];
+    let [startedMs, savedSeq] = [0, 0];
+    const wrote = (part: 'batch' | 'mark'): void =>
+      this.#writes.observe({ group, part }, (performance.now() - startedMs) / 1_000);
     return {
       opened: (replica) => {
         times = new CommitTimes(replica.lastOwnSeq);
@@ -206,15 +208,9 @@ export class Metrics implements Meter {
         savedSeq = lastOwnSeq;
         startedMs = performance.now();
       },
-      landed: () => {
-        landedMs = performance.now();
-        this.#writes.observe({ group, part: 'batch' }, (landedMs - startedMs) / 1_000);
-      },
-      written: () => {
-        const nowMs = performance.now();
-        this.#writes.observe({ group, part: 'mark' }, (nowMs - landedMs) / 1_000);
-        times.saved(savedSeq, nowMs);
-      },
+      batchWritten: () => wrote('batch'),
+      markWritten: () => wrote('mark'),
+      written: () => times.saved(savedSeq, performance.now()),
       applied: (replica, changes) => {
         this.#commits.inc(label, Math.max(0, replica.applied - applied));
         applied = replica.applied;

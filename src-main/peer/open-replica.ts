@@ -3,13 +3,13 @@ import type { PeerId } from '../../shared/base/ids.ts';
 import type { Change } from '../../shared/document/index.ts';
 import type { TurnWrite } from '../../shared/driver/driver.ts';
 import type { JournalCore } from '../../shared/driver/journal.ts';
+import type { StorePort } from '../../shared/driver/store.ts';
 import type { IdentityVerdict } from '../../shared/replica/identity.ts';
 import type { OpenedStore } from '../../shared/replica/opening.ts';
 import { type Outgoing, Replica, type ReplicaEvents } from '../../shared/replica/replica.ts';
 import { platformRandom } from '../group/keys.ts';
 import type { BatchVerifier } from '../group/verifier.ts';
 import type { Network } from '../network/network.ts';
-import type { LevelStore } from '../storage/level-store.ts';
 import type { Log } from './log.ts';
 import type { GroupMeter } from './meter.ts';
 
@@ -41,7 +41,7 @@ export interface OpenReplicaEvents {
 
 export interface OpenReplicaPorts extends OpenReplicaEvents {
   /** The store that is open now: whoever still holds a replica of an earlier opening reads that one, too. */
-  port(): LevelStore;
+  port(): StorePort;
   /** The disk took a turn. */
   onWritten(): void;
 }
@@ -49,6 +49,14 @@ export interface OpenReplicaPorts extends OpenReplicaEvents {
 const FEW_SIGNATURES = 2;
 /** LevelDB's sync leaves a batch in the disk's own cache on macOS, the mark's does not: what waits for the batch waits for the mark there. */
 const SYNC_IS_FLUSH: boolean = process.platform !== 'darwin';
+
+/** Resolves or rejects once both have ended, so that nothing is under way any more. @param saved the first that holds the batch is on the disk, and nothing has failed before */
+async function atOnce(mark: Promise<void>, batch: Promise<void>, saved: () => void): Promise<void> {
+  const first = SYNC_IS_FLUSH ? Promise.race([mark, batch]) : mark;
+  const told = first.then(saved);
+  const ends = await Promise.allSettled([told, mark, batch]);
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
+}
 
 /** One replica on its open store: carries its turns to disk and network. Once the store is opened anew, another one takes its place. */
 export class OpenReplica {
@@ -89,17 +97,22 @@ export class OpenReplica {
     return turn !== null;
   }
 
-  async #write(turn: TurnWrite, landed: () => void): Promise<void> {
-    const { ops, mark } = this.#journal.prepare(turn);
+  /** @param saved what holds the batch is on the disk: it itself, or the mark that carries it */
+  async #write(turn: TurnWrite, saved: () => void): Promise<void> {
+    const { ops, mark, isCarried } = this.#journal.prepare(turn, true);
     const { meter } = this.#init;
     const port = this.#ports.port();
     meter?.writing(turn);
+    const writeMark = () => port.mark.write(mark.place, mark.bytes).then(() => meter?.markWritten());
+    const writeBatch = () => port.kv.write(ops, { sync: true }).then(() => meter?.batchWritten());
     try {
-      await port.kv.write(ops, { sync: true });
-      meter?.landed();
-      if (SYNC_IS_FLUSH) landed();
-      await port.mark.write(mark.place, mark.bytes);
-      if (!SYNC_IS_FLUSH) landed();
+      if (isCarried) await atOnce(writeMark(), writeBatch(), saved);
+      else {
+        await writeBatch();
+        if (SYNC_IS_FLUSH) saved();
+        await writeMark();
+        if (!SYNC_IS_FLUSH) saved();
+      }
     } catch (error) {
       this.#journal.failed();
       throw error;

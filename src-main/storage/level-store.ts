@@ -102,8 +102,8 @@ export class LevelStore implements StorePort {
   readonly #dir: string;
   readonly #db: Database;
   readonly #markFile: DiskMarkFile;
-  /** The write under way; never rejects. */
-  #writing: Promise<void> | null = null;
+  /** The batch and the mark under way; neither rejects. */
+  readonly #writing = new Map<'batch' | 'mark', Promise<void>>();
   /** What every further write gets. */
   #refused: StoreError | null = null;
   #closing: Promise<void> | null = null;
@@ -120,21 +120,22 @@ export class LevelStore implements StorePort {
       get: (key) => this.#get(key),
       scan: (range) => this.#scan(range),
       snapshot: () => this.#snapshot(),
-      write: (ops, { sync }) => this.#oneAtATime(() => this.#write(ops, sync)),
+      write: (ops, { sync }) => this.#oneAtATime('batch', () => this.#write(ops, sync)),
     };
     this.mark = {
       read: async () => {
         this.#assertUsable();
         return this.#markFile.read();
       },
-      write: (place: MarkPlace, bytes: Uint8Array) => this.#oneAtATime(() => this.#markFile.write(place, bytes)),
+      write: (place: MarkPlace, bytes: Uint8Array) =>
+        this.#oneAtATime('mark', () => this.#markFile.write(place, bytes)),
     };
   }
 
   /** The moment is that of the call. No write may be under way before it has resolved: database and mark must be of one turn. */
   async snapshot(): Promise<StoreSnapshot> {
     this.#assertUsable();
-    assert(this.#writing === null, 'no write while a snapshot is taken');
+    assert(this.#writing.size === 0, 'no write while a snapshot is taken');
     const iterator = this.#db.iterator({ highWaterMarkBytes: PAGE_BYTES });
     const close = (): Promise<void> => iterator.close();
     const page = async (): Promise<readonly KvRow[]> => {
@@ -158,7 +159,7 @@ export class LevelStore implements StorePort {
   }
 
   async #close(): Promise<void> {
-    await this.#writing;
+    await Promise.all(this.#writing.values());
     await this.#flushing;
     await this.#markFile.close();
     try {
@@ -258,19 +259,19 @@ export class LevelStore implements StorePort {
     return (await readdir(join(this.#dir, 'db'))).filter((name) => name.endsWith('.log'));
   }
 
-  async #oneAtATime(write: () => Promise<void>): Promise<void> {
+  async #oneAtATime(kind: 'batch' | 'mark', write: () => Promise<void>): Promise<void> {
     this.#assertUsable();
-    assert(this.#writing === null, 'one write at a time');
+    assert(!this.#writing.has(kind), `one ${kind} at a time`);
     if (this.#refused !== null) throw this.#refused;
     const done = write();
-    this.#writing = done.then(nothing, nothing);
+    this.#writing.set(kind, done.then(nothing, nothing));
     try {
       await done;
     } catch (error) {
       if (error instanceof StoreError) this.#refused = error;
       throw error;
     } finally {
-      this.#writing = null;
+      this.#writing.delete(kind);
     }
   }
 

@@ -2,14 +2,13 @@ import { constants, fdatasync, writeSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert } from '../../shared/base/assert.ts';
-import type { MarkFile, MarkPlace } from '../../shared/driver/store.ts';
+import { MARK_PLACE_BYTES, type MarkFile, type MarkPlace } from '../../shared/driver/store.ts';
 import { errnoOf, fileError } from './errors.ts';
 import { FILE_MODE, syncDirectory } from './files.ts';
 
-export const MARK_PLACE_BYTES = 512;
 /** A place to each page, so that writing one never rewrites the other. */
-export const MARK_OFFSETS: readonly [number, number] = [0, 4096];
-const FILE_BYTES = 8192;
+export const MARK_OFFSETS: readonly [number, number] = [0, MARK_PLACE_BYTES];
+const FILE_BYTES = 2 * MARK_PLACE_BYTES;
 
 /** The mark in a file of its own. Its space is taken when it is made, so that it can be written on a full disk. */
 export class DiskMarkFile implements MarkFile {

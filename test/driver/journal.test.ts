@@ -4,17 +4,26 @@ import { toHex } from '../../shared/base/bytes.ts';
 import { decodeCbor } from '../../shared/base/cbor.ts';
 import { hashFor, ZERO_HASH } from '../../shared/base/hash.ts';
 import { Random } from '../../shared/base/random.ts';
+import { carriedBatch } from '../../shared/driver/carried.ts';
 import { JournalCore } from '../../shared/driver/journal.ts';
 import { JOURNAL_KEYS, JournalCheck, type Opening, TURN_RANGE } from '../../shared/driver/journal-check.ts';
-import { CHECKPOINT_TURNS, type Prepared } from '../../shared/driver/journal-format.ts';
+import {
+  CHECKPOINT_TURNS,
+  encodeMark,
+  type Mark,
+  type Prepared,
+  readMark,
+} from '../../shared/driver/journal-format.ts';
 import { Journal } from '../../shared/driver/journal-store.ts';
 import { MemoryStore } from '../../shared/driver/memory-store.ts';
 import { numberKey, unseal } from '../../shared/driver/records.ts';
-import { StoreError } from '../../shared/driver/store.ts';
+import { type KvOp, StoreError } from '../../shared/driver/store.ts';
 import { INCARNATION, initOf, put, storeErrorOf, turnOf, valueKey } from '../storage/turns.ts';
 
-/** Opens a journal step by step, as the simulator does. */
-function check(store: MemoryStore): Opening {
+/** Opens a journal step by step, as the simulator does: what the mark carries comes first. */
+function check(store: MemoryStore, completes = true): Opening {
+  const carried = completes ? carriedBatch(store.markReadSync(), store) : null;
+  if (carried !== null) store.writeSync(carried, { sync: true });
   const check = new JournalCheck(
     {
       checkpoint: store.get(JOURNAL_KEYS.checkpoint),
@@ -80,7 +89,15 @@ describe('the stored formats', () => {
 });
 
 /** How a driver writes a turn: the right way, and mistaken ways that the checks below must catch. */
-type Way = 'right' | 'mark first' | 'batch unsynced' | 'no mark' | 'said before the batch';
+type Way =
+  | 'right'
+  | 'carried'
+  | 'mark first'
+  | 'batch unsynced'
+  | 'no mark'
+  | 'said before the batch'
+  | 'carried, and said before the batch'
+  | 'carried, and not completed';
 
 interface Step {
   readonly kind:
@@ -122,16 +139,17 @@ function live(steps: readonly Step[], seed: number, way: Way): void {
   carryOut(store, made.core, made.prepared);
   let { core } = made;
   let said = 1;
+  const mayCarry = way.startsWith('carried');
 
   const reopened = (next: MemoryStore): void => {
     store = next;
-    const opening = check(store);
+    const opening = check(store, way !== 'carried, and not completed');
     expect(opening.verdict).toMatchObject({ sound: true });
     if (opening.repair !== null) {
       // The crash may come again before the mark has caught up.
       if (choice.chance(0.3)) {
         const { mark } = opening.repair;
-        return reopened(store.crash({ choice, during: { type: 'mark', ...mark } }));
+        return reopened(store.crash({ choice, during: [{ type: 'mark', ...mark }] }));
       }
       carryOut(store, opening.core, opening.repair);
     }
@@ -153,14 +171,17 @@ function live(steps: readonly Step[], seed: number, way: Way): void {
       continue;
     }
     const n = core.lastTurn + 1;
-    const { ops, mark } = core.prepare(turnOf(n));
+    const { ops, mark, isCarried } = core.prepare(turnOf(n), mayCarry);
+    expect(isCarried).toBe(mayCarry);
     const batch = () => store.writeSync(ops, { sync: way !== 'batch unsynced' });
     const putMark = () => (way === 'no mark' ? undefined : store.markWriteSync(mark.place, mark.bytes));
-    const [first, second] = way === 'mark first' ? [putMark, batch] : [batch, putMark];
-    const firstIs = way === 'mark first' ? ({ type: 'mark', ...mark } as const) : ({ type: 'batch', ops } as const);
-    const secondIs = way === 'mark first' ? ({ type: 'batch', ops } as const) : ({ type: 'mark', ...mark } as const);
+    const [batchIs, markIs] = [{ type: 'batch', ops } as const, { type: 'mark', ...mark } as const];
+    const isMarkFirst = isCarried ? choice.chance(0.5) : way === 'mark first';
+    const [first, second] = isMarkFirst ? [putMark, batch] : [batch, putMark];
+    const secondIs = isMarkFirst ? batchIs : markIs;
+    const firstIs = isCarried ? [batchIs, markIs] : isMarkFirst ? [markIs] : [batchIs];
 
-    if (way === 'said before the batch') said = n;
+    if (way.endsWith('said before the batch')) said = n;
     if (kind === 'crash in batch') {
       reopened(store.crash({ choice, during: firstIs }));
       continue;
@@ -182,7 +203,7 @@ function live(steps: readonly Step[], seed: number, way: Way): void {
       continue;
     }
     if (kind === 'crash in mark') {
-      reopened(store.crash({ choice, during: secondIs }));
+      reopened(store.crash({ choice, during: [secondIs] }));
       continue;
     }
     second();
@@ -196,16 +217,23 @@ describe('after any crash', () => {
   const property = (way: Way) =>
     fc.property(fc.array(step, { maxLength: 40 }), fc.integer({ min: 0 }), (steps, seed) => live(steps, seed, way));
 
-  test('what was said is there, nothing is half there, and the verdict is sound', () => {
-    fc.assert(property('right'), { numRuns: 500 });
-  });
-
-  test.each<Way>(['mark first', 'batch unsynced', 'no mark', 'said before the batch'])(
-    'a driver that is wrong (%s) is caught',
+  test.each<Way>(['right', 'carried'])(
+    'what was said is there, nothing is half there, and the verdict is sound (%s)',
     (way) => {
-      expect(fc.check(property(way), { numRuns: 500, seed: 1 }).failed).toBe(true);
+      fc.assert(property(way), { numRuns: 500 });
     },
   );
+
+  test.each<Way>([
+    'mark first',
+    'batch unsynced',
+    'no mark',
+    'said before the batch',
+    'carried, and said before the batch',
+    'carried, and not completed',
+  ])('a driver that is wrong (%s) is caught', (way) => {
+    expect(fc.check(property(way), { numRuns: 500, seed: 1 }).failed).toBe(true);
+  });
 });
 
 describe('a disk that loses what it said was written', () => {
@@ -348,7 +376,7 @@ describe('a journal', () => {
           if (!inBatch && repair.ops.length > 0) store.writeSync(repair.ops, { sync: true });
           store = store.crash({
             choice,
-            during: inBatch ? { type: 'batch', ops: repair.ops } : { type: 'mark', ...repair.mark },
+            during: [inBatch ? { type: 'batch', ops: repair.ops } : { type: 'mark', ...repair.mark }],
           });
         }
         const opening = check(store);
@@ -377,5 +405,99 @@ describe('a journal', () => {
     }
     expect(most).toBe(2 * CHECKPOINT_TURNS - 1);
     expect(check(store).verdict).toMatchObject({ sound: true, lastTurn: 4 * CHECKPOINT_TURNS + 3 });
+  });
+});
+
+describe('a mark that carries its batch', () => {
+  /** A store with `turns` turns, and what the next one is to write. */
+  function upTo(turns: number): { readonly store: MemoryStore; readonly core: JournalCore; readonly next: Prepared } {
+    const store = MemoryStore.create();
+    const { core, prepared } = JournalCore.create(INCARNATION, turnOf(1));
+    carryOut(store, core, prepared);
+    for (let n = 2; n <= turns; n++) carryOut(store, core, core.prepare(turnOf(n), true));
+    return { store, core, next: core.prepare(turnOf(turns + 1), true) };
+  }
+  const isNull = (store: MemoryStore): boolean => carriedBatch(store.markReadSync(), store) === null;
+
+  test('gives it back for as long as the database lacks it', () => {
+    const { store, next } = upTo(3);
+    store.markWriteSync(next.mark.place, next.mark.bytes);
+    expect(carriedBatch(store.markReadSync(), store)).toEqual(next.ops);
+    expect(check(store, false).verdict).toMatchObject({ sound: false, problems: [{ code: 'BEHIND_MARK' }] });
+    store.writeSync(next.ops, { sync: true });
+    expect(isNull(store)).toBe(true);
+    expect(check(store).verdict).toMatchObject({ sound: true, lastTurn: 4, mark: { turn: 4 } });
+  });
+
+  test('mends what damage took of the last turn', () => {
+    const { store } = upTo(3);
+    for (const key of [numberKey('t/', 3), valueKey(3)]) store.rot(key, null);
+    expect(check(store).verdict).toMatchObject({ sound: true, lastTurn: 3 });
+    expect(store.get(valueKey(3))).toBeDefined();
+  });
+
+  test('gives nothing where the database lacks the turn before, too: that is damage', () => {
+    const { store, next } = upTo(3);
+    store.rot(numberKey('t/', 3), null);
+    store.markWriteSync(next.mark.place, next.mark.bytes);
+    expect(isNull(store)).toBe(true);
+    expect(check(store).verdict).toMatchObject({ sound: false, problems: [{ code: 'BEHIND_MARK' }] });
+  });
+
+  test('gives nothing that is not the batch of its turn', () => {
+    const { store, next } = upTo(3);
+    const mark = readMark(next.mark.place, next.mark.bytes) as Mark;
+    const [value, link, kept] = mark.batch as KvOp[] as [KvOp, KvOp, KvOp];
+    const others = [[link, kept], [value, kept], [value, value, link, kept], [put(valueKey(4), 9), link, kept], []];
+    for (const batch of others) {
+      store.markWriteSync(next.mark.place, encodeMark({ ...mark, batch }).bytes);
+      expect(isNull(store)).toBe(true);
+    }
+    store.markWriteSync(next.mark.place, encodeMark({ ...mark, turnHash: ZERO_HASH }).bytes);
+    expect(isNull(store)).toBe(true);
+    store.markWriteSync(next.mark.place, encodeMark(mark).bytes);
+    expect(isNull(store)).toBe(false);
+  });
+
+  test('gives nothing of a store that went another way', () => {
+    const { store } = upTo(3);
+    const other = JournalCore.create(INCARNATION, turnOf(7));
+    other.core.committed();
+    for (let n = 2; n <= 3; n++) {
+      other.core.prepare(turnOf(n));
+      other.core.committed();
+    }
+    const { mark } = other.core.prepare(turnOf(4), true);
+    store.markWriteSync(mark.place, mark.bytes);
+    expect(isNull(store)).toBe(true);
+  });
+
+  test('is whole again for a chain that was just begun anew', () => {
+    const { store, core } = upTo(2);
+    core.committed();
+    store.rot(numberKey('t/', 1), null);
+    const opening = check(store);
+    expect(opening.verdict.sound).toBe(false);
+    carryOut(store, opening.core, opening.repair as Prepared);
+    const next = opening.core.prepare(turnOf(9), true);
+    store.markWriteSync(next.mark.place, next.mark.bytes);
+    expect(carriedBatch(store.markReadSync(), store)).toEqual(next.ops);
+  });
+
+  test('is taken for what fits into its place, to the byte that is left', () => {
+    const { core } = JournalCore.create(INCARNATION, turnOf(1));
+    core.committed();
+    for (const [bytes, fits] of [
+      [3_000, true],
+      [3_400, true],
+      [4_000, false],
+      [100_000, false],
+    ] as const) {
+      const { isCarried, mark } = core.prepare(turnOf(2, bytes), true);
+      expect([bytes, isCarried]).toEqual([bytes, fits]);
+      expect(mark.bytes.length).toBe(fits ? Math.ceil(mark.bytes.length / 512) * 512 : 512);
+      core.committed();
+    }
+    expect(core.prepare(turnOf(3)).isCarried).toBe(false);
   });
 });

@@ -122,7 +122,8 @@ const scrape = async (): Promise<Scrape> => new Scrape(await metrics.render(view
 /** A turn whose batch and mark reach the disk. */
 function turn(lastOwnSeq: number, promise = encodeBallot(ballot('3.A'))): void {
   meter.writing({ promise, lastOwnSeq });
-  meter.landed();
+  meter.batchWritten();
+  meter.markWritten();
   meter.written();
 }
 

@@ -53,7 +53,8 @@ export function open(
     if (ask.type === 'scan') answer = store.scanSync(ask.range);
     else if (ask.type === 'marks') answer = store.markReadSync();
     else {
-      write(store, ask.prepared);
+      if (ask.type === 'batch') store.writeSync(ask.ops, { sync: true });
+      else write(store, ask.prepared);
       answer = undefined;
     }
   }

@@ -180,8 +180,20 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'lost-tail-unnoticed',
     rule: 'R6: what the mark vouches for is there',
-    seeds: [67],
+    seeds: [839],
     patches: [{ file: 'shared/driver/journal-check.ts', find: 'if (this.#isJustAnew()) return;', replace: 'return;' }],
+  },
+  {
+    name: 'carried-batch-forgotten',
+    rule: 'R6: a turn that was spoken of, as its mark carried it, is there after a crash',
+    seeds: [3],
+    patches: [
+      {
+        file: 'shared/replica/opening.ts',
+        find: "if (carried !== null) yield { type: 'batch', ops: carried };",
+        replace: '',
+      },
+    ],
   },
   {
     name: 'lost-middle-unnoticed',

@@ -188,6 +188,32 @@ export const UNIT_MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: 'carried-batch-of-another-chain',
+    rule: 'R6: a batch that a mark carries is written only where it follows from what the database holds',
+    seeds: [],
+    caughtBy: 'test/driver/journal.test.ts',
+    patches: [
+      {
+        file: 'shared/driver/carried.ts',
+        find: 'return isWhole && end !== null && equal(end, link.previous) ? mark.batch : null;',
+        replace: 'return isWhole && end !== undefined ? mark.batch : null;',
+      },
+    ],
+  },
+  {
+    name: 'half-a-turn-spoken-of',
+    rule: 'R6: what others count on leaves once batch and mark are both on the disk, also where they are written at once',
+    seeds: [],
+    caughtBy: 'test/peer/open-replica.test.ts',
+    patches: [
+      {
+        file: 'src-main/peer/open-replica.ts',
+        find: 'const ends = await Promise.allSettled([told, mark, batch]);',
+        replace: 'const ends = await Promise.allSettled([told, mark]);',
+      },
+    ],
+  },
+  {
     name: 'mended-without-the-count',
     rule: 'R6: what was damaged is mended in place only where all that nobody else has is known to be here',
     seeds: [],

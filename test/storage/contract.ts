@@ -4,7 +4,7 @@ import { TURN_RANGE } from '../../shared/driver/journal-check.ts';
 import { CHECKPOINT_TURNS, type ProblemCode } from '../../shared/driver/journal-format.ts';
 import { Journal } from '../../shared/driver/journal-store.ts';
 import { numberKey, seal } from '../../shared/driver/records.ts';
-import type { KvRange, StorePort } from '../../shared/driver/store.ts';
+import { type KvRange, MARK_PLACE_BYTES, type StorePort } from '../../shared/driver/store.ts';
 import {
   bytesOf,
   codesOf,
@@ -155,14 +155,15 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
       expect(await keys({ gte: ' ', lt: '~' })).toEqual(['a', 'c']);
     });
 
-    test('takes one write at a time, marks among them', async () => {
-      const [first, second, third] = await Promise.allSettled([
+    test('takes one batch at a time, and beside it one mark', async () => {
+      const [first, second, third, fourth] = await Promise.allSettled([
         port.kv.write([put('a', 1)], { sync: true }),
         port.kv.write([put('b', 2)], { sync: true }),
         port.mark.write(0, bytesOf(1)),
+        port.mark.write(1, bytesOf(2)),
       ]);
-      expect(first?.status).toBe('fulfilled');
-      for (const refused of [second, third]) {
+      for (const taken of [first, third]) expect(taken?.status).toBe('fulfilled');
+      for (const refused of [second, fourth]) {
         expect(refused).toMatchObject({ status: 'rejected', reason: expect.any(InvariantError) });
       }
       await port.kv.write([put('c', 3)], { sync: true });
@@ -198,17 +199,18 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
 
     test('has no mark at first, then keeps each place by itself', async () => {
       expect(await port.mark.read()).toEqual([null, null]);
-      await port.mark.write(1, new Uint8Array(512).fill(1));
-      await port.mark.write(0, new Uint8Array(512).fill(2));
+      const full = (byte: number): Uint8Array => new Uint8Array(MARK_PLACE_BYTES).fill(byte);
+      await port.mark.write(1, full(1));
+      await port.mark.write(0, full(2));
       await port.mark.write(1, bytesOf(3, 4));
-      const places = [new Uint8Array(512).fill(2), Uint8Array.of(3, 4, ...new Uint8Array(510).fill(1))];
+      const places = [full(2), Uint8Array.of(3, 4, ...full(1).subarray(2))];
       expect(await port.mark.read()).toEqual(places);
       await reopen();
       expect(await port.mark.read()).toEqual(places);
     });
 
     test('refuses a mark larger than its place', async () => {
-      await expect(port.mark.write(0, new Uint8Array(513))).rejects.toThrow(InvariantError);
+      await expect(port.mark.write(0, new Uint8Array(MARK_PLACE_BYTES + 1))).rejects.toThrow(InvariantError);
     });
   });
 }
