@@ -30,6 +30,7 @@ export {
   type InvitationRecord,
   type MemberRecord,
   type MetaRecord,
+  memberPlace,
   metaPlace,
   numberKey,
   REFUSALS_KEPT,

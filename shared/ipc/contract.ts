@@ -322,9 +322,25 @@ export interface GroupStatus {
   readonly voting: VotingStatus;
   /** Left out where the log never went on by a forced recovery, and no older log lies here. */
   readonly recovered?: RecoveredStatus;
+  /** Left out where no damage was mended here, or where all that it took is here again. */
+  readonly mending?: MendingStatus;
   /** Left out where no snapshot with further entries is on its way here. */
   readonly preview?: PreviewStatus;
   readonly members: readonly MemberStatus[];
+}
+
+/** Part of the disk was damaged; the store was mended in its place, and some of it is still to come. */
+export interface MendingStatus {
+  /** Entries are still to come: they are made anew, and until then the log is not whole here. Otherwise only values of the log are, behind what is shown. */
+  readonly entries: boolean;
+  /** Up to which slot the damage reached at most. */
+  readonly upTo: number;
+  /** Slots whose values are still to be fetched. */
+  readonly missing: number;
+  /** Members who can be heard and have them. */
+  readonly from: readonly string[];
+  /** What happened, what is kept, what is missing, and who has to return. In a few sentences for people; the same as `why` where `entries` is true and nothing worse is the matter. */
+  readonly text: string;
 }
 
 /** A snapshot on its way, of which the newest entries can be read first. Nothing else in the status speaks of it. */

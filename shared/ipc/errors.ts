@@ -12,7 +12,7 @@ export const waitingCodes = [
   'NO_QUORUM',
   /** No other member is connected, and this machine alone does not decide. */
   'ALONE',
-  /** This machine is fetching what it missed. */
+  /** This machine is fetching what it missed; or what damage took from it, without having lost its vote. */
   'CATCHING_UP',
   /** A forced recovery is under way: not all survivors have consented, or this machine is fetching what they go on with. */
   'RECOVERING',
@@ -191,7 +191,7 @@ const failureExits = {
   PEER_LOST: EXIT.failed,
   /** The peer is stopping. */
   STOPPING: EXIT.failed,
-  /** Too much is under way already. */
+  /** Too much is under way already, or the store is being opened or its log made anew. */
   BUSY: EXIT.failed,
   /** A peer is running where none may be. */
   PEER_RUNNING: EXIT.failed,

@@ -307,6 +307,9 @@ const status: Schema<PeerStatus> = v.object({
       recovered: v.exactOptional(
         v.object({ slot: v.nullable(count), lossless: v.nullable(v.boolean()), aside: v.array(v.string()) }),
       ),
+      mending: v.exactOptional(
+        v.object({ entries: v.boolean(), upTo: count, missing: count, from: v.array(v.string()), text: v.string() }),
+      ),
       preview: v.exactOptional(v.object({ slot: count, positions: count, here: count })),
       members: v.array(member),
     }),

@@ -143,6 +143,11 @@ export class Keeping {
     return !this.#missing.meets(this.#init.applied() + 1, this.#init.core.prefix);
   }
 
+  /** Who can be heard and could give what is not here: a state, or values. */
+  get sources(): readonly PeerId[] {
+    return this.isReplayable ? this.#holders(this.#init.core.prefix) : this.#sources();
+  }
+
   /** What of a snapshot has come, for people and nobody else; null where there is nothing to show. */
   get preview(): Preview | null {
     const { staging } = this.#fetch;

@@ -1,9 +1,17 @@
 import { equal } from '../base/bytes.ts';
 import { asArray, asInteger, type Cbor } from '../base/cbor.ts';
 import { ZERO_HASH } from '../base/hash.ts';
-import { type Slot, slot } from '../base/ids.ts';
+import { type PeerId, type Slot, slot } from '../base/ids.ts';
 import type { KvOp, KvReader } from '../base/kv.ts';
-import { appliedPlace, batchHash, genesisOps, recordHash, StateSum } from '../document/index.ts';
+import {
+  appliedPlace,
+  batchHash,
+  genesisOps,
+  memberPlace,
+  metaPlace,
+  recordHash,
+  StateSum,
+} from '../document/index.ts';
 import {
   AREA_KEY,
   decodeDigest,
@@ -14,12 +22,13 @@ import {
   openRecord,
   STAGING_KEY,
 } from '../driver/layout.ts';
-import type { Missing } from '../driver/missing.ts';
+import { Missing } from '../driver/missing.ts';
 import { sealed } from '../driver/overlay.ts';
-import { numberOfKey } from '../driver/records.ts';
+import { numberOfKey, prefixRange } from '../driver/records.ts';
 import { storedPrefix } from '../driver/restore.ts';
 import { type Area, areaRange, named, placed } from './area.ts';
 import { missingOp } from './history.ts';
+import { decodeMendNote, MENDED_KEY, type MendNote, mendedAgain, mendNoteOp } from './mending.ts';
 import { isDamage, wholeValue } from './salvage.ts';
 import { type Answer, type Ask, keysOf, scanPages } from './scanning.ts';
 
@@ -68,10 +77,12 @@ export function* mendingOps(
     if (!listed.has(numberOfKey('l/', key))) del(key);
   for (const key of yield* keysOf({ gte: digestKey(prefix + 1), lt: 'd0' })) del(key);
   let slots = 0;
+  let lost = Missing.NONE;
   for (const { from, to } of missing.ranges) {
     for (let at = from; at <= to; at = slot(at + 1)) {
       if (vouched.missing.at(at) !== null) continue;
       slots++;
+      lost = lost.with({ from: at, to: at });
       del(logKey(at));
       if (whole(kv, digestKey(at), decodeDigest) === null) del(digestKey(at));
     }
@@ -82,6 +93,11 @@ export function* mendingOps(
   // A record that only looked damaged, or that is at odds with another one: the state made anew is at one with the log.
   const isNothing = slots === 0 && !vouched.isDatabaseBroken;
   const isStateLost = isNothing || !(yield* isStateWhole(kv, vouched.area, prefix));
+  if (slots > 0 || isStateLost) {
+    const called = isStateLost ? yield* namesIn(kv, vouched.area) : { title: null, names: new Map<PeerId, string>() };
+    const note = { upTo: prefix, isStateLost, slots: lost, ...called };
+    ops.push(sealed(mendNoteOp(mendedAgain(whole(kv, MENDED_KEY, decodeMendNote), note))));
+  }
   if (isStateLost) {
     for (const area of ['s', 'z'] as const) for (const key of yield* keysOf(areaRange(area))) del(key);
     ops.push(...genesisOps(vouched.genesisBytes).map(sealed));
@@ -90,6 +106,21 @@ export function* mendingOps(
   // What was fetched of a snapshot is not worth holding against anything.
   del(STAGING_KEY);
   return { ops, mended: { slots, isStateLost } };
+}
+
+/** What the log and its members are called, as far as that can be read: it is looked for before the records go. */
+function* namesIn(kv: KvReader, area: Area): Generator<Ask, Pick<MendNote, 'title' | 'names'>, Answer> {
+  const names = new Map<PeerId, string>();
+  const prefix = placed(area, memberPlace('' as PeerId).key);
+  yield* scanPages(prefixRange(prefix), (rows) => {
+    for (const [at, record] of rows) {
+      const peer = at.slice(prefix.length) as PeerId;
+      const member = whole(new Map([[at, record]]), at, (payload) => memberPlace(peer).codec.decode(payload));
+      if (member !== null && member.expelledSlot === null) names.set(peer, member.name);
+    }
+  });
+  const meta = whole(kv, placed(area, metaPlace.key), (record) => metaPlace.codec.decode(record));
+  return { title: meta?.title ?? null, names };
 }
 
 /** What is missing, and every slot whose value does not lead from the digest before it to the one after it. */

@@ -48,6 +48,7 @@ import { decodeTail, TAIL_KEY, type Tail } from '../session/index.ts';
 import { type Area, areaRange } from './area.ts';
 import { RUNS_KEY, SEEN_RANGE } from './identity.ts';
 import { type Mended, mendingOps } from './mend.ts';
+import { decodeMendNote, MENDED_KEY, type MendNote } from './mending.ts';
 import { decodeReborn, GROUP_KEY, groupRecord, REBORN_KEY, type Reborn, rebirthTurn, rebornOf } from './rebirth.ts';
 import { rescuedRange } from './recovery-rescue.ts';
 import { NO_RECOVERY, proofsRange, type RecoveryRecords, readRecovery } from './recovery-store.ts';
@@ -83,6 +84,8 @@ export interface OpenedStore {
   readonly reborn: Reborn | null;
   /** What damage took from it, where that was mended just now and it goes on as it was; otherwise null. */
   readonly mended: Mended | null;
+  /** What damage took from it, now or before, and is not known to be here again; null where that is nothing. */
+  readonly mending: MendNote | null;
   /** It took its incarnation just now. */
   readonly isNewborn: boolean;
   readonly restored: Restored;
@@ -164,7 +167,7 @@ export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask,
     alpha: genesis.alpha,
     firstConfiguration: firstConfiguration(genesis, genesisBytes),
   };
-  const before = readReborn(kv);
+  const before = forPeople(kv, REBORN_KEY, decodeReborn);
 
   const { journal: verified, verdict } = yield* verifyJournal(kv, former);
   let journal = verified;
@@ -234,7 +237,7 @@ export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask,
       ],
       state: isWhole ? null : yield* stateKeys(),
       unreadable: yield* unreadableIn(LAYERS_ABOVE),
-      notes: [REBUILT_KEY, VERDICT_KEY, RUNS_KEY, ...(isWhole ? [] : HELD_KEYS)],
+      notes: [REBUILT_KEY, VERDICT_KEY, RUNS_KEY, MENDED_KEY, ...(isWhole ? [] : HELD_KEYS)],
     });
     const next = journal.reborn(incarnationBytes(incarnation), turn);
     yield { type: 'write', prepared: next.prepared };
@@ -253,6 +256,7 @@ export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask,
     problems: isReborn || remedy === 'none' ? [] : problems,
     reborn,
     mended,
+    mending: isReborn ? null : forPeople(kv, MENDED_KEY, decodeMendNote),
     isNewborn: isReborn,
     restored,
     ...held,
@@ -347,10 +351,10 @@ function readVerdict(kv: KvReader): Problem | null {
 }
 
 /** Null where there is none that can be read: it is only told to people. */
-function readReborn(kv: KvReader): Reborn | null {
-  const record = kv.get(REBORN_KEY);
+function forPeople<T>(kv: KvReader, key: string, decode: (bytes: Uint8Array) => T): T | null {
+  const record = kv.get(key);
   try {
-    return record === undefined ? null : decodeReborn(openRecord(REBORN_KEY, record));
+    return record === undefined ? null : decode(openRecord(key, record));
   } catch (error) {
     if (isDamage(error)) return null;
     throw error;

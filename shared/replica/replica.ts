@@ -39,6 +39,7 @@ import { Greetings, isVoting } from './greetings.ts';
 import { REPLACED } from './identity.ts';
 import { runsIn, Verdicts } from './ingress.ts';
 import { KEEPING_LIMITS, Keeping } from './keeping.ts';
+import { Mending, type MendStanding } from './mending.ts';
 import { decodeBody, encodeBody, type FrameHead, type GroupMessage, type Outgoing } from './messages.ts';
 import { genesisDigest, type OpenedStore } from './opening.ts';
 import { POLICY_TIMES } from './policy.ts';
@@ -95,6 +96,7 @@ export class Replica implements Application {
   #ticks = 0;
   readonly #state: StateArea;
   readonly #keeping: Keeping;
+  readonly #mending: Mending;
   readonly #recovery: RecoveryExchange;
   readonly #barriers: Barriers;
   readonly #greetings: Greetings;
@@ -218,6 +220,14 @@ export class Replica implements Application {
       onProblem: (code, message) => this.#problem(code, message),
       onDamage: (key, error) => this.onDamage(key, error),
     });
+    this.#mending = new Mending(store.mending, {
+      applied: () => this.applied,
+      missing: () => this.missing,
+      isReplayable: () => this.#keeping.isReplayable,
+      isWitness: () => this.isWitness,
+      sources: () => this.#keeping.sources,
+      write: (ops) => overlay.defer(ops),
+    });
     this.#recovery = new RecoveryExchange({
       self: init.self,
       group: store.group,
@@ -300,6 +310,11 @@ export class Replica implements Application {
   /** What of the prefix is not held here. */
   get missing(): Missing {
     return this.#keeping.missing;
+  }
+
+  /** What damage took from this store and is not here again; null where nothing is. For people. */
+  get mending(): MendStanding | null {
+    return this.#mending.standing;
   }
 
   /** What of a snapshot on its way can be shown already. Nothing of it is verified, and nothing but a view may read it. */
@@ -506,6 +521,7 @@ export class Replica implements Application {
     if (note !== null) this.#driver.enqueue({ type: 'note', note });
     this.#reach.tick();
     this.#keeping.tick();
+    this.#mending.tick();
     this.#recovery.tick();
     if (this.canApply) this.#authoring.offerRescued();
     this.#steer();

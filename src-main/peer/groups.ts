@@ -26,6 +26,7 @@ import { GroupHost } from './group-host.ts';
 import { createGroupStore, newIncarnation } from './group-store.ts';
 import { join, ticketOf } from './joining.ts';
 import type { Log } from './log.ts';
+import { titleOf } from './mending-why.ts';
 import type { Meter } from './meter.ts';
 import { finishSwaps } from './recovery-aside.ts';
 import { roleOf } from './status.ts';
@@ -209,6 +210,9 @@ export class Groups {
     const others = replica.reader.members().filter(({ peer }) => peer !== replica.self);
     const known = [replica.applied, others.map(({ peer }) => peer)];
     const before = this.#init.local.get(metKey(group));
+    // A state that is made anew after damage has yet to come to what was known already.
+    const isDamaged = replica.mending !== null || replica.reborn !== null;
+    if (isDamaged && Array.isArray(before) && Number(before[0]) > replica.applied) return;
     if (Array.isArray(before) && String(before[1]) === String(known[1])) return;
     this.#init.local.set(metKey(group), known).catch((error: unknown) => {
       this.#init.log('warn', 'the members could not be remembered', { group, error: String(error) });
@@ -237,5 +241,5 @@ async function* joinedBefore(host: GroupHost, self: PeerId): AsyncGenerator<Join
 }
 
 function joinedEvent(host: GroupHost, self: PeerId): JoinEvent {
-  return { kind: 'joined', group: host.group, title: host.replica.reader.title() ?? '', role: roleOf(host, self) };
+  return { kind: 'joined', group: host.group, title: titleOf(host.replica), role: roleOf(host, self) };
 }

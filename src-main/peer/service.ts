@@ -36,6 +36,7 @@ import type { GroupHost } from './group-host.ts';
 import { isDamage } from './group-store.ts';
 import { isSettled, untilInForce } from './in-force.ts';
 import { entryNamed, groupNamed, memberNamed } from './lookup.ts';
+import { titleOf } from './mending-why.ts';
 import { carriedRuns, carry, outboxLines } from './outbox.ts';
 import { logLines, revisions } from './reading.ts';
 import { beingOpened, groupStatus, members, peerStatus, roleOf } from './status.ts';
@@ -90,8 +91,7 @@ export function createService(init: ServiceInit): PeerService {
       : { peer: init.self, name: init.name(), groups: [groupStatus(hostOf(params), network)] };
 
   const service: PeerService = {
-    groups: async () =>
-      [...init.hosts.values()].map((host) => ({ group: host.group, title: host.replica.reader.title() ?? '' })),
+    groups: async () => [...init.hosts.values()].map((host) => ({ group: host.group, title: titleOf(host.replica) })),
 
     create: ({ title }, signal) => init.create(title, signal),
 
@@ -101,7 +101,7 @@ export function createService(init: ServiceInit): PeerService {
       const expiresMs = Date.now() + params.expiresMs;
       const body = { kind: 'invite', key: publicKey, rights: params.rights, pinned: params.role, expiresMs } as const;
       await command(host, network, body, params.timeoutMs, signal);
-      const title = host.replica.reader.title() ?? '';
+      const title = titleOf(host.replica);
       return {
         ticket: formatTicket({
           group: host.group,

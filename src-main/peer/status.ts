@@ -7,6 +7,7 @@ import { PeerError } from '../../shared/ipc/errors.ts';
 import type { Network } from '../network/network.ts';
 import { openedAgain, storeFailure } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
+import { mendingStatus, titleOf } from './mending-why.ts';
 import { canVote } from './presence.ts';
 import { previewStatus } from './preview.ts';
 import { recoveredStatus } from './recovery-why.ts';
@@ -49,7 +50,7 @@ export function groupStatus(host: GroupHost, network: Network): GroupStatus {
   const ballot = view.ballot ?? view.promised;
   return {
     group: host.group,
-    title: reader.title() ?? '',
+    title: titleOf(replica),
     role: roleOf(host, replica.self),
     rights: reader.member(replica.self)?.rights ?? 'reader',
     leader: view.leader,
@@ -71,6 +72,7 @@ export function groupStatus(host: GroupHost, network: Network): GroupStatus {
     },
     voting: votingStatus(host, network),
     ...recoveredStatus(host),
+    ...mendingStatus(host, network),
     ...previewStatus(replica),
     members: members(host, network),
   };
@@ -84,7 +86,7 @@ export function members(host: GroupHost, network: Network): MemberStatus[] {
     const seen = isSelf ? null : network.lastSeenMs(member.peer);
     return {
       peer: member.peer,
-      name: member.name,
+      name: member.name || (replica.mending?.names.get(member.peer) ?? ''),
       role: roleOf(host, member.peer),
       rights: member.rights,
       connected: isSelf || network.isConnected(member.peer),

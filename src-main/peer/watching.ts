@@ -16,6 +16,7 @@ import type { Network } from '../network/network.ts';
 import { type DraftOf, type Drafts, NEW } from './drafts.ts';
 import { refusalCode, wordsOf } from './failures.ts';
 import type { GroupHost } from './group-host.ts';
+import { isMadeAnew } from './mending-why.ts';
 import { previewOf, shownPositions } from './preview.ts';
 import { pendingLines } from './reading.ts';
 
@@ -185,13 +186,16 @@ export function refusedLine(item: RefusedItem, reader: DocumentReader): RefusedL
 }
 
 /** What a person can do with it depends on what has become of the entry that it is about. */
-function keptDraft(draft: DraftOf, { reader, outbox }: Replica): KeptDraft {
+function keptDraft(draft: DraftOf, replica: Replica): KeptDraft {
+  const { reader, outbox } = replica;
   if (draft.about === NEW)
     return { ...draft, kind: 'new', why: 'It was being written when its window was closed.', of: null };
   const id = draft.about as EntryId;
   const entry = reader.entry(id);
   const of = entry?.position ?? null;
   const tip = outbox.current(reader, id);
+  if (!entry && !tip && isMadeAnew(replica))
+    return { ...draft, kind: 'edit', why: 'This edit was not sent. It can go on once the log is here again.', of };
   if (tip && !tip.removed) return { ...draft, kind: 'edit', why: 'This edit was not sent.', of };
   const removed = entry && (removedWords(reader, entry, 'edit') ?? wordsOf({ refused: 'ENTRY_REMOVED', detail: '' }));
   return { ...draft, kind: 'gone', why: removed ?? 'There is no such entry here.', of };

@@ -3,6 +3,7 @@ import type { Configuration, Voter } from '../../shared/consensus/configuration.
 import type { WhyCode } from '../../shared/ipc/errors.ts';
 import type { Network } from '../network/network.ts';
 import type { GroupHost } from './group-host.ts';
+import { mendingWhy } from './mending-why.ts';
 import { canVote, isGone } from './presence.ts';
 import { recoveryWhy, splitWhy } from './recovery-why.ts';
 
@@ -44,9 +45,11 @@ export function obstacle(host: GroupHost, network: Network): Why | null {
   }
   if (!replica.isSound) return whyUnsound(host);
   if (replica.isForked) return { code: 'COPIED', text: RUNS_TWICE };
+  const mending = mendingWhy(host, network);
+  if (mending !== null) return mending;
   if (replica.reader.member(replica.self)?.expelledSlot !== null) {
     return replica.reader.member(replica.self) === undefined
-      ? { code: 'CATCHING_UP', text: 'This machine is fetching the log.' }
+      ? { code: 'CATCHING_UP', text: fetchingWords(host) }
       : { code: 'REMOVED', text: 'This machine is no longer a member. What was agreed stays readable here.' };
   }
   if (replica.paused !== null) {
@@ -167,6 +170,12 @@ function wasDamaged({ replica }: GroupHost): string {
   const isOlder = problems.some(({ code }) => code === 'ROLLED_BACK' || code === 'REBUILT');
   const what = isOlder ? 'is not the one that voted' : 'was damaged';
   return `This copy ${what} (${worst(problems)}), and what it lacks is fetched again.`;
+}
+
+/** It was let in and has yet to read so itself, or it was damaged and begins anew. */
+function fetchingWords(host: GroupHost): string {
+  if (host.replica.reborn === null) return 'This machine is fetching the log.';
+  return `${wasDamaged(host)} What was written here is kept; the log shows here as it comes, and is not whole until then.`;
 }
 
 /** No quorum is left of those who remember what they had said: the log itself can't tell how it goes on. */

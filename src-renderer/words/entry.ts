@@ -42,6 +42,10 @@ export function heldWords({ slot }: Pick<ShownLine, 'slot'>, members: readonly P
 /** Of an entry that is shown before the rest of the log is here. */
 export const unverifiedWords = 'Not verified yet: the rest of the log is still coming.';
 
+/** To who would change such an entry. */
+export const unverifiedChangeWords = (position: number): string =>
+  `#${thin(position)} is not verified yet. It can be changed once the rest of the log is here.`;
+
 const YEAR_MS = 365.25 * 24 * 3_600_000;
 const units: readonly (readonly [ms: number, one: string, many: string])[] = [
   [YEAR_MS, 'a year', 'years'],

@@ -11,6 +11,49 @@ beforeEach(() => {
   service = new FakeService();
 });
 
+describe('a log that is made anew after damage', () => {
+  const text = 'Part of the disk was damaged. Ben has to return.';
+  const standsAs = (entries: boolean, why: string | null = null): void => {
+    const mending = { entries, upTo: 500, missing: 12, from: [], text };
+    service.status = async () => ({ peer: PEER, name: 'NAS', groups: [{ ...groupStatus(), why, mending }] });
+  };
+
+  test('is called not whole on standard error, beside what of it is here', async () => {
+    standsAs(true);
+    const { code, out, err } = await synod(['log'], { service });
+    expect({ code, err }).toEqual({ code: 0, err: `This log is not whole yet. ${text}\n` });
+    expect(out).toContain('line 1');
+    const json = await synod(['log', '--json'], { service });
+    expect(JSON.parse(json.err)).toEqual({ event: 'incomplete', message: text });
+    expect(json.objects).toHaveLength(3);
+    const follow = await synod(['log', '--follow', '--timeout', '20ms'], { service });
+    expect(follow.err).toBe(`This log is not whole yet. ${text}\n`);
+  });
+
+  test('and not where every entry is here', async () => {
+    standsAs(false);
+    expect((await synod(['log'], { service })).err).toBe('');
+  });
+
+  test('status says it once', async () => {
+    for (const why of [null, text, 'Needs 2 of 3 voters.']) {
+      standsAs(true, why);
+      const { out } = await synod(['status'], { service });
+      expect(out.split(text)).toHaveLength(2);
+    }
+  });
+});
+
+test('status says how much of a snapshot can be read, and at its end that it is being verified', async () => {
+  const said = async (here: number): Promise<string> => {
+    const preview = { slot: 90, positions: 1930, here };
+    service.status = async () => ({ peer: PEER, name: 'NAS', groups: [{ ...groupStatus(), preview }] });
+    return (await synod(['status'], { service })).out;
+  };
+  expect(await said(412)).toContain('412 of 1\u2009930 can be read, not verified yet.');
+  expect(await said(1930)).toContain('All 1\u2009930 entries of the log are here and are being verified.');
+});
+
 describe('a witness', () => {
   const standsAs = (role: GroupStatus['role']): void => {
     service.status = async () => ({

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { GroupStatus, MemberStatus } from '../../shared/ipc/contract.ts';
 import { memberWords } from '../../src-renderer/words/people.ts';
-import { comingWords, damageWords } from '../../src-renderer/words/progress.ts';
+import { behind, comingWords, damageWords, isFarBehind, missedWords } from '../../src-renderer/words/progress.ts';
 import { standing, survival } from '../../src-renderer/words/standing.ts';
 import { isFetching, readOnlyWords } from '../../src-renderer/words/writing.ts';
 
@@ -39,6 +39,8 @@ const status = (more: Partial<GroupStatus> = {}): GroupStatus => ({
   ...more,
 });
 
+const preview = (here: number): NonNullable<GroupStatus['preview']> => ({ slot: 90, positions: 1930, here });
+
 describe('the sentence at the top', () => {
   test.each<[string, Partial<GroupStatus>]>([
     ['3 of 3 here · all agreed', {}],
@@ -52,6 +54,14 @@ describe('the sentence at the top', () => {
     ['this copy is damaged · repairing, 12 of 100', { whyCode: 'DAMAGED', applied: 12 }],
     ['fetching the log, 0 of 100', { whyCode: 'CATCHING_UP', applied: 0 }],
     ['fetching the log, 20 of 100', { applied: 20 }],
+    ['fetching the log, 412 of 1\u202f930 entries', { applied: 20, preview: preview(412) }],
+    // However near the slots are, and with nobody here to tell them.
+    ['fetching the log, 412 of 1\u202f930 entries', { applied: 99, preview: preview(412) }],
+    [
+      'fetching the log, 412 of 1\u202f930 entries',
+      { applied: 0, whyCode: 'CATCHING_UP', preview: preview(412), members: [] },
+    ],
+    ['fetching the log, verifying 1\u202f930 entries', { applied: 20, preview: preview(1930) }],
     ['3 of 3 here · all agreed', { applied: 90 }],
     ['no longer a member', { whyCode: 'REMOVED', applied: 20 }],
   ])('%s', (sentence, more) => {
@@ -123,12 +133,38 @@ describe('in place of the field stands why nothing can be written', () => {
   });
 });
 
-test('while the log is coming, one sentence says how much of it can be read', () => {
-  expect(comingWords(status())).toBeNull();
-  expect(comingWords(status({ preview: { slot: 90, positions: 1930, here: 0 } }))).toMatch(/on their way/);
-  expect(comingWords(status({ preview: { slot: 90, positions: 1930, here: 500 } }))).toBe(
-    'The newest entries are here; the rest is coming (500 of 1\u202f930).',
-  );
+describe('while a snapshot is coming', () => {
+  test('one sentence says what the grey entries are, and no second figure', () => {
+    expect(comingWords(status())).toBeNull();
+    expect(comingWords(status({ preview: preview(0) }))).toBe('The newest entries are on their way.');
+    expect(comingWords(status({ preview: preview(500) }))).toBe(
+      'Entries in grey can be read and are not verified yet: that takes the rest of the log, which is coming.',
+    );
+    expect(comingWords(status({ preview: preview(1930) }))).toBe('Entries in grey are here and are being verified.');
+  });
+
+  const said = (more: Partial<GroupStatus>): string => {
+    const missed = behind(status(more));
+    return missed === null ? 'nothing' : missedWords(missed);
+  };
+
+  test('who asks is told from whom the rest comes, of all or of nothing never', () => {
+    expect(said({ applied: 12, preview: preview(412) })).toBe(
+      'This machine has 412 of 1\u202f930 entries, the newest first; the rest comes from the other machines. They are verified once all are here.',
+    );
+    expect(said({ members: [member('Ana', { connected: false })], preview: preview(412) })).toContain(
+      'the rest comes from another machine, once one can be reached.',
+    );
+    expect(said({ preview: preview(1930) })).toBe('All 1\u202f930 entries of the log are here and are being verified.');
+    expect(said({ applied: 12 })).toBe(
+      'This machine has 12 of 100 steps of the log; the rest comes from the other machines.',
+    );
+  });
+
+  test('nothing is agreed before the last of it is, however little lacks', () => {
+    expect(isFarBehind(status({ applied: 99, preview: preview(1929) }))).toBe(true);
+    expect(isFarBehind(status({ applied: 99 }))).toBe(false);
+  });
 });
 
 test('a member says who leads, who is away and who is behind', () => {

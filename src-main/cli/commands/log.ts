@@ -1,4 +1,4 @@
-import type { LogLine, LogParams, Revision } from '../../../shared/ipc/contract.ts';
+import type { GroupStatus, LogLine, LogParams, Revision } from '../../../shared/ipc/contract.ts';
 import { EXIT } from '../../../shared/ipc/errors.ts';
 import { type Asking, type Invocation, inTime, jsonLine, withPeer } from '../command.ts';
 import { failureOf } from '../failure.ts';
@@ -23,12 +23,14 @@ export async function log(invocation: Invocation): Promise<number> {
     let isEmpty = true;
     try {
       await inTime(invocation, asking, async (signal) => {
-        if (asked.follow) await sayWhyEmpty(invocation, asking, signal);
+        const group = await groupAsked(asking, signal);
+        await sayWhatLacks(invocation, group);
+        if (asked.follow) await sayWhyEmpty(invocation, group);
         for await (const line of asking.service.log({ ...asking.inGroup, ...asked }, signal)) {
           isEmpty = false;
           await io.out(json ? jsonLine(line) : page.show(line));
         }
-        if (isEmpty && !asked.follow) await sayWhyEmpty(invocation, asking, signal);
+        if (isEmpty && !asked.follow) await sayWhyEmpty(invocation, group);
       });
     } catch (error) {
       // Following ends when the person or the given time says so; that is how it is meant.
@@ -39,11 +41,25 @@ export async function log(invocation: Invocation): Promise<number> {
   });
 }
 
-/** On a witness the log is empty whatever the group agreed on; with `--json` that is the role in `status`. */
-async function sayWhyEmpty({ io, json }: Invocation, asking: Asking, signal: AbortSignal): Promise<void> {
-  if (json) return;
+/** Null where several are here: then the log itself says so. */
+async function groupAsked(asking: Asking, signal: AbortSignal): Promise<GroupStatus | null> {
   const { groups } = await asking.service.status(asking.inGroup, signal);
-  if (groups.length !== 1 || groups[0]?.role !== 'witness') return;
+  const [group, another] = groups;
+  return another === undefined ? (group ?? null) : null;
+}
+
+/** A log that is being made anew after damage must not pass for a whole one. */
+async function sayWhatLacks({ io, json }: Invocation, group: GroupStatus | null): Promise<void> {
+  if (!group?.mending?.entries) return;
+  const { text } = group.mending;
+  await io.err(
+    json ? jsonLine({ event: 'incomplete', message: text }) : `This log is not whole yet. ${printableLine(text)}\n`,
+  );
+}
+
+/** On a witness the log is empty whatever the group agreed on; with `--json` that is the role in `status`. */
+async function sayWhyEmpty({ io, json }: Invocation, group: GroupStatus | null): Promise<void> {
+  if (json || group?.role !== 'witness') return;
   await io.err('This machine is a witness: it votes and keeps no entries. Read the log on another member.\n');
 }
 

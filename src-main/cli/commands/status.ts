@@ -78,9 +78,15 @@ function recoveredLines({ recovered }: GroupStatus): string[] {
   ];
 }
 
+/** Where it is what keeps the group from committing here, it stands there as the reason. */
+function mendingLines({ mending, why }: GroupStatus): string[] {
+  return mending === undefined || why === mending.text ? [] : [mending.text];
+}
+
 function previewLines({ preview }: GroupStatus): string[] {
   if (preview === undefined) return [];
   const { here, positions } = preview;
+  if (here >= positions) return [`All ${grouped(positions)} entries of the log are here and are being verified.`];
   return [
     `The log is on its way, the newest entries first: ${grouped(here)} of ${grouped(positions)} can be read, not verified yet.`,
   ];
@@ -118,6 +124,7 @@ function groupLines(group: GroupStatus, peer: string): string[] {
     `  ${standing}`,
     `  ${held}`,
     ...awayLines(group, peer).map((line) => `  ${line}`),
+    ...mendingLines(group).map((line) => `  ${printableLine(line)}`),
     ...previewLines(group).map((line) => `  ${line}`),
     ...(isWell && group.why !== null ? [`  ${printableLine(group.why)}`] : []),
     ...votingLines(group.voting).map((line) => `  ${printableLine(line)}`),
