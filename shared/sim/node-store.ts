@@ -149,8 +149,10 @@ export class NodeStore {
 
   /** The bytes of the value that stands in a slot. */
   valueAt(at: number): Uint8Array | undefined {
-    const record = this.#memory.get(numberKey('l/', at));
-    return record === undefined ? undefined : readRow(numberKey('l/', at), record).bytes;
+    const key = numberKey('l/', at);
+    const carried = this.#carried().find((op) => op.key === key);
+    const record = carried?.type === 'put' ? carried.value : this.#memory.get(key);
+    return record === undefined ? undefined : readRow(key, record).bytes;
   }
 
   #countWrite(): void {
