@@ -11,6 +11,7 @@ import type {
   RenameParams,
   RevokeParams,
 } from './governing.ts';
+import type { Survives } from './survived.ts';
 
 export type * from './governing.ts';
 
@@ -283,6 +284,10 @@ export interface VotingStatus {
   readonly policy: boolean;
   /** One or two sentences: what the present number survives, and what one more would add. */
   readonly summary: string;
+  /** How many of the voters that are here may go as well, whichever they are: while somebody leads, and where another one has to be chosen. */
+  readonly spare: Survives;
+  /** Voters that are here and can lead: no witness does. */
+  readonly canLead: number;
   readonly next: NextVoters | null;
 }
 

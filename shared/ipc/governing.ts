@@ -1,4 +1,5 @@
 import type { InGroup, Rights, Role, WithTimeout } from './contract.ts';
+import type { Survives } from './survived.ts';
 
 // The part of the contract about how a group is governed.
 
@@ -17,7 +18,7 @@ export interface QuorumStatus {
   /** Those among them that never lead. */
   readonly witnesses: number;
   /** How many voters may be away, whichever they are: a quorum is left, and a machine that can lead. */
-  readonly survives: { readonly writing: number; readonly electing: number };
+  readonly survives: Survives;
   /** The sizes were set by hand, for this very number of voters. */
   readonly pinned: boolean;
 }

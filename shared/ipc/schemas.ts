@@ -49,6 +49,7 @@ import {
   type WrittenRevision,
 } from './contract.ts';
 import { whyCodes } from './errors.ts';
+import type { Survives } from './survived.ts';
 
 /**
  * The shape of everything that crosses the border, checked on both sides of it: parameters strictly (a field that nobody
@@ -276,9 +277,12 @@ const member = v.object({
   removing: v.exactOptional(v.literal(true)),
   split: v.exactOptional(v.literal(true)),
 });
+const survives: Schema<Survives> = v.object({ writing: count, electing: count });
 const voting = v.object({
   policy: v.boolean(),
   summary: v.string(),
+  spare: survives,
+  canLead: count,
   next: v.nullable(v.object({ voters: v.array(v.string()), why: v.string(), waitsFor: v.nullable(v.string()) })),
 });
 const members: Schema<readonly MemberStatus[]> = v.array(member);
@@ -360,7 +364,7 @@ const quorumStatus: Schema<QuorumStatus> = v.object({
   phase1: count,
   phase2: count,
   witnesses: count,
-  survives: v.object({ writing: count, electing: count }),
+  survives,
   pinned: v.boolean(),
 });
 const awayStatus: Schema<AwayStatus> = v.object({

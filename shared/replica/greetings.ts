@@ -2,7 +2,7 @@ import type { Incarnation, PeerId } from '../base/ids.ts';
 import type { KvOp } from '../base/kv.ts';
 import type { Message } from '../consensus/messages.ts';
 import type { DocumentReader } from '../document/index.ts';
-import type { Greeting, SessionMessage } from '../wire/session-messages.ts';
+import type { Greeting, Seen, SessionMessage } from '../wire/session-messages.ts';
 import { Gate, type IdentityVerdict, judgeSeen, Lineage, Sightings } from './identity.ts';
 import type { FrameHead, GroupMessage } from './messages.ts';
 import type { OpenedStore } from './opening.ts';
@@ -21,6 +21,7 @@ export function isVoting(m: GroupMessage): boolean {
  * incarnation, or not the newest, falls silent.
  */
 export class Greetings {
+  readonly #self: PeerId;
   readonly #store: OpenedStore;
   readonly #presence: Presence | null;
   readonly #reader: DocumentReader;
@@ -33,6 +34,7 @@ export class Greetings {
   #verdict: IdentityVerdict | null = null;
 
   constructor(init: {
+    readonly self: PeerId;
     readonly store: OpenedStore;
     /** Null: nobody is greeted, and votes wait for no greeting. */
     readonly presence: Presence | null;
@@ -41,6 +43,7 @@ export class Greetings {
     readonly onVerdict: (verdict: IdentityVerdict) => void;
   }) {
     const { store, presence } = init;
+    this.#self = init.self;
     this.#store = store;
     this.#presence = presence;
     this.#reader = init.reader;
@@ -57,6 +60,11 @@ export class Greetings {
 
   get isSpoken(): boolean {
     return this.#presence !== null;
+  }
+
+  /** What is said to others of this store's last durable turn. */
+  tells(turn: number): number {
+    return this.#lineage?.tells(turn) ?? turn;
   }
 
   /** The incarnation that a peer was last seen under here; null for one that never was. */
@@ -102,10 +110,16 @@ export class Greetings {
       incarnation,
       turn: this.#presence.turn(),
       lineage: this.#lineage,
-      formers: reborn?.formers ?? [],
+      formers: [...(reborn?.formers ?? []), ...this.#ended(seen)],
     };
     const verdict = judgeSeen(own, seen, by);
     if (verdict !== null) this.fallSilent(verdict);
+  }
+
+  /** Whose sessions the log ended: others of this machine's, and not what goes on now, also where damage took the list of those that this store had before. */
+  #ended(seen: readonly Seen[]): readonly Incarnation[] {
+    const told = [...new Set(seen.map(({ incarnation }) => incarnation))];
+    return told.filter((incarnation) => this.#reader.session(this.#self, incarnation)?.closed === true);
   }
 
   /** From now on nothing of this store counts or is counted. */

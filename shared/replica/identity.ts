@@ -7,12 +7,15 @@ import type { KvRow } from '../driver/store.ts';
 import { decodeSeen, encodeSeen, type Seen } from '../wire/session-messages.ts';
 import type { IdentityCode } from './remedy.ts';
 
-/** `m/seen/<peer>`: what was seen of a member's stores, as it is told: `[[incarnation, nonce, turn, twice] …]`, a row for each run, the last one seen last. */
+/**
+ * `m/seen/<peer>`: what was seen of a member's stores, as it is told: `[[incarnation, nonce, turn, twice] …]`, a row for each run, the last one seen last; before
+ * them, where there are some, the two runs that show that its stores are more than one.
+ */
 const SEEN_PREFIX = 'm/seen/';
 export const SEEN_RANGE: { readonly gte: string; readonly lt: string } = prefixRange(SEEN_PREFIX);
-/** Incarnations of one peer that are remembered, and runs of each: as many rows as a greeting takes. */
+/** Incarnations of one peer that are remembered, and rows for each: as many as a greeting takes. */
 const STORES_MAX = 4;
-const RUNS_SEEN_MAX = 4;
+const ROWS_MAX = 4;
 /** Runs of one store whose nonces are remembered, so that the return of one that had ended is noticed. */
 const RUNS_MAX = 16;
 /** What is seen is written with a batch that is written anyway, at most so often. 1 s, in ticks. */
@@ -21,8 +24,11 @@ const KEEP_TICKS = 20;
 /** One run of a store, and the highest turn that it told. */
 interface SeenRun {
   readonly nonce: Uint8Array;
-  turn: number;
+  readonly turn: number;
 }
+
+/** Of two runs the later one at a lower turn than the earlier one had told. */
+type Fork = readonly [SeenRun, SeenRun];
 
 /** One peer's store, as far as it was seen. */
 interface Sighting {
@@ -31,10 +37,33 @@ interface Sighting {
    * The last ones, in the order in which they were first seen. Not the highest turn alone: of two copies the one that comes back may have gone further on its own
    * than the other one did with the group, and its very first frames say so.
    */
-  readonly runs: SeenRun[];
+  runs: SeenRun[];
+  /**
+   * One store's runs begin where the one before ended, so these two never ran on the same: whichever is told of them does not know one of them. However often it
+   * starts before it can be told, they stay as they were seen.
+   */
+  fork: Fork | null;
   twice: boolean;
   /** Nonces that it greeted with, in their order. */
   readonly greetings: Uint8Array[];
+}
+
+const unseen = (incarnation: Incarnation): Sighting => {
+  return { incarnation, runs: [], fork: null, twice: false, greetings: [] };
+};
+
+function note(sighting: Sighting, run: SeenRun): void {
+  const { runs } = sighting;
+  const at = runs.findIndex((each) => equal(each.nonce, run.nonce));
+  // An older run that was seen further on than a later one began belongs to another store than that one, too.
+  const [earlier, later] = at < 0 ? [runs, []] : [runs.slice(0, at), runs.slice(at + 1)];
+  const before = earlier.find(({ turn }) => turn > run.turn);
+  const after = later.find(({ turn }) => turn < run.turn);
+  if (at < 0) runs.push(run);
+  else runs[at] = run;
+  if (sighting.fork === null && before) sighting.fork = [before, run];
+  else if (sighting.fork === null && after) sighting.fork = [run, after];
+  sighting.runs = runs.slice(-(ROWS_MAX - (sighting.fork?.length ?? 0)));
 }
 
 /** What this peer saw of the others' stores: for each its last runs, and the highest turn of each. Others are told of it, and so notice that they were put back. */
@@ -50,8 +79,10 @@ export class Sightings {
       const sightings: Sighting[] = [];
       for (const { incarnation, nonce, turn, twice } of decodeSeen(decodeCbor(value))) {
         const known = sightings.find((each) => each.incarnation === incarnation);
-        if (known) known.runs.push({ nonce, turn });
-        else sightings.push({ incarnation, runs: [{ nonce, turn }], twice, greetings: [] });
+        const sighting = known ?? unseen(incarnation);
+        if (!known) sightings.push(sighting);
+        sighting.twice ||= twice;
+        note(sighting, { nonce, turn });
       }
       this.#of.set(key.slice(SEEN_PREFIX.length) as PeerId, sightings);
     }
@@ -63,14 +94,10 @@ export class Sightings {
 
   /** Stands on every frame. */
   frame(peer: PeerId, incarnation: Incarnation, nonce: Uint8Array, turn: number): void {
-    const { runs } = this.#sighting(peer, incarnation);
-    const run = runs.find((each) => equal(each.nonce, nonce));
+    const sighting = this.#sighting(peer, incarnation);
+    const run = sighting.runs.find((each) => equal(each.nonce, nonce));
     if (turn <= (run?.turn ?? 0)) return;
-    if (run) run.turn = turn;
-    else {
-      runs.push({ nonce, turn });
-      if (runs.length > RUNS_SEEN_MAX) runs.shift();
-    }
+    note(sighting, { nonce, turn });
     this.#changed.add(peer);
   }
 
@@ -95,8 +122,8 @@ export class Sightings {
 
   /** The peer's stores, the one that was seen last at the end. */
   of(peer: PeerId): readonly Seen[] {
-    return (this.#of.get(peer) ?? []).flatMap(({ incarnation, runs, twice }) =>
-      runs.map(({ nonce, turn }): Seen => ({ incarnation, nonce, turn, twice })),
+    return (this.#of.get(peer) ?? []).flatMap(({ incarnation, runs, fork, twice }) =>
+      [...new Set([...(fork ?? []), ...runs])].map(({ nonce, turn }): Seen => ({ incarnation, nonce, turn, twice })),
     );
   }
 
@@ -123,8 +150,7 @@ export class Sightings {
     if (last?.incarnation === incarnation) return last;
     const stores = known ?? [];
     const at = stores.findIndex((each) => each.incarnation === incarnation);
-    const sighting: Sighting =
-      at < 0 ? { incarnation, runs: [], twice: false, greetings: [] } : (stores.splice(at, 1)[0] as Sighting);
+    const sighting = at < 0 ? unseen(incarnation) : (stores.splice(at, 1)[0] as Sighting);
     stores.push(sighting);
     if (stores.length > STORES_MAX) stores.shift();
     this.#of.set(peer, stores);
@@ -135,7 +161,7 @@ export class Sightings {
 
 /**
  * `m/runs`: `[[nonce, turn] …]`, the runs of this store under its incarnation and the last durable turn that each began with, in their order. A run is noted with
- * its first batch: one that was seen at a later turn than it began with is therefore in the list, unless it ran on another copy.
+ * its first batch, and tells no turn before that: one that was seen is therefore in the list, unless it ran on another copy.
  */
 export const RUNS_KEY = 'm/runs';
 const RUNS_NOTED_MAX = 64;
@@ -148,6 +174,7 @@ interface Run {
 /** The runs that led to where a store stands now. */
 export class Lineage {
   readonly #runs: Run[] = [];
+  readonly #isFirst: boolean;
   #isNoted: boolean;
 
   /** @param record opened. @param turn the last durable one as this run begins */
@@ -156,7 +183,17 @@ export class Lineage {
     const last = this.#runs.at(-1);
     this.#isNoted = last !== undefined && equal(last.nonce, nonce);
     if (!this.#isNoted) this.#runs.push({ nonce, turn });
+    this.#isFirst = this.#runs.length === 1;
     if (this.#runs.length > RUNS_NOTED_MAX) this.#runs.shift();
+  }
+
+  /**
+   * What this run tells of its store's last durable turn: nothing, 0, before it wrote one itself. Until then it has said nothing that the store did not hold as it
+   * began; and were it to end so, nobody could tell it from the run of a copy. The first run under an incarnation has none before it to be held against.
+   */
+  tells(turn: number): number {
+    const began = this.#runs.at(-1) as Run;
+    return this.#isFirst || turn > began.turn ? turn : 0;
   }
 
   /** For the first batch of the run; empty after that. */
@@ -170,9 +207,8 @@ export class Lineage {
   includes({ nonce, turn }: Run, turnNow: number): boolean {
     const at = this.#runs.findIndex((run) => equal(run.nonce, nonce));
     if (at >= 0) return turn <= (this.#runs[at + 1]?.turn ?? turnNow);
-    if (turn > turnNow) return false;
-    // Older than what is noted; or it ended before its first batch, as it had begun.
-    return turn <= (this.#runs[0] as Run).turn || this.#runs.some((run) => run.turn === turn);
+    // Older than what is noted.
+    return turn <= turnNow && turn <= (this.#runs[0] as Run).turn;
   }
 }
 
@@ -204,7 +240,7 @@ export function judgeSeen(
     readonly incarnation: Incarnation;
     readonly turn: number;
     readonly lineage: Lineage;
-    /** Incarnations that this very store had before. */
+    /** Incarnations that this very store had before, and others that were ended. */
     readonly formers: readonly Incarnation[];
   },
   told: readonly Seen[],

@@ -350,7 +350,7 @@ function readVerdict(kv: KvReader): Problem | null {
   }
 }
 
-/** Null where there is none that can be read: it is only told to people. */
+/** Null where there is none that can be read: then people are told less, and former incarnations are known only by what they left, here and in the log. */
 function forPeople<T>(kv: KvReader, key: string, decode: (bytes: Uint8Array) => T): T | null {
   const record = kv.get(key);
   try {

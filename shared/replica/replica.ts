@@ -126,6 +126,7 @@ export class Replica implements Application {
     this.#state = new StateArea(overlay, store.area);
     this.reader = new DocumentReader(this.#state);
     this.#greetings = new Greetings({
+      self: init.self,
       store,
       presence: init.presence ?? null,
       reader: this.reader,
@@ -668,7 +669,12 @@ export class Replica implements Application {
   /** What stands on each of its frames now. As for `frameOf`. */
   headOf(nonce: Uint8Array, turn: number): FrameHead {
     // One that neither votes nor writes adds nothing to what its incarnation said: nobody is to hold that against the other one.
-    return { epoch: this.#epoch, incarnation: this.incarnation, nonce, turn: this.isSound ? turn : 0 };
+    return {
+      epoch: this.#epoch,
+      incarnation: this.incarnation,
+      nonce,
+      turn: this.isSound ? this.#greetings.tells(turn) : 0,
+    };
   }
 
   // --- Application: called by the driver

@@ -28,21 +28,6 @@ export function votersByHand(now: Configuration, members: readonly Pinned[]): re
   return wanted.every((v) => v.witness) ? now.voters : inOrder(wanted);
 }
 
-/** How many voters may be away, whichever they are. */
-export interface Survives {
-  /** While somebody leads. */
-  readonly writing: number;
-  /** While a leader is chosen: whoever is to lead has to reach both quorums, or it could do nothing with what it won. */
-  readonly electing: number;
-}
-
-/** What a configuration survives at worst: a quorum is left, and with it a machine that can lead. A witness never does. */
-export function survivedBy({ voters, q1, q2 }: Pick<Configuration, 'voters' | 'q1' | 'q2'>): Survives {
-  const full = voters.filter((v) => !v.witness).length;
-  const spare = (needed: number): number => Math.max(0, Math.min(voters.length - needed, full - 1));
-  return { writing: spare(q2), electing: spare(Math.max(q1, q2)) };
-}
-
 /** One spelling for one set of voters. */
 export const inOrder = (voters: readonly Voter[]): readonly Voter[] =>
   voters.toSorted((a, b) => compareText(a.peer, b.peer));

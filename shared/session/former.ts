@@ -4,7 +4,7 @@ import type { Incarnation } from '../base/ids.ts';
 import { type DocumentReader, isRefused, type Run, type SessionId } from '../document/index.ts';
 import type { Editing } from './editing.ts';
 import { baseOf, type Item } from './items.ts';
-import { firstTime, Moving, remainder } from './moving.ts';
+import { Moving, remainder } from './moving.ts';
 import { type StoredRun, settledKey } from './rows.ts';
 import type { Books, RefusedCommands } from './settling.ts';
 import type { SignedRuns } from './signed-runs.ts';
@@ -43,12 +43,18 @@ export class Former {
     this.#incarnations = incarnations;
   }
 
-  /** In the order in which they were written. */
+  /**
+   * In the order in which they were written. Incarnations that are not known any more, since there were too many of them or damage took the list, lived before those
+   * that are; how they follow each other is told by how far the log had come as they wrote, and only then by the clock.
+   * @param rows each incarnation's in the order of their seqs
+   */
   load(rows: readonly StoredRun[]): void {
-    const age = ({ run }: StoredRun): number => this.#incarnations.indexOf(run.incarnation);
-    this.#rows = rows.toSorted(
-      (a, b) => age(a) - age(b) || firstTime(a.run) - firstTime(b.run) || a.run.firstSeq - b.run.firstSeq,
-    );
+    const lives = [...Map.groupBy(rows, ({ run }) => run.incarnation)].map(([incarnation, rows]) => {
+      const first = rows[0]?.run.commands[0];
+      return { rows, age: this.#incarnations.indexOf(incarnation), saw: first?.saw ?? 0, timeMs: first?.timeMs ?? 0 };
+    });
+    lives.sort((a, b) => a.age - b.age || a.saw - b.saw || a.timeMs - b.timeMs);
+    this.#rows = lives.flatMap(({ rows }) => rows);
   }
 
   get isEmpty(): boolean {

@@ -5,7 +5,6 @@ import {
   type DocumentReader,
   isRefused,
   type Refused,
-  type Run,
   type SessionId,
   type SessionRecord,
   type SingleBody,
@@ -14,8 +13,6 @@ import {
 import { verdictOf, wasJudged } from './evidence.ts';
 import { entryOf, type Item, itemsOf, placedBodies, type Tip } from './items.ts';
 import type { Base, StoredRun } from './rows.ts';
-
-export const firstTime = (run: Run): number => run.commands[0]?.timeMs ?? 0;
 
 /** What is left to do of former incarnations whose sessions are closed, in the order in which it was written. */
 export function* remainder(

@@ -201,6 +201,8 @@ export class Disks {
       if (node.store !== store || !node.isDamaged) return;
       this.#retireTwins(node);
       node.settle();
+      // Its disk may have failed just then: the person says so again.
+      if (node.isDamaged) this.#askWhoGoesOn(node);
     });
   }
 

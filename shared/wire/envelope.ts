@@ -16,7 +16,7 @@ export interface Envelope {
   readonly incarnation: Incarnation;
   /** Drawn at each start, 8 bytes: one store seen under two nonces at once runs twice. */
   readonly nonce: Uint8Array;
-  /** The sender's last durable turn; 0 where it neither votes nor writes. */
+  /** The sender's last durable turn; 0 where it neither votes nor writes, or has written nothing yet. */
   readonly turn: number;
   readonly layer: Layer;
   readonly body: Uint8Array;

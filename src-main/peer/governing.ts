@@ -15,13 +15,14 @@ import type {
   RevokeParams,
 } from '../../shared/ipc/contract.ts';
 import { PeerError } from '../../shared/ipc/errors.ts';
-import { survivedBy } from '../../shared/replica/voters.ts';
+import { survivedBy } from '../../shared/ipc/survived.ts';
 import type { Network } from '../network/network.ts';
 import type { GroupHost } from './group-host.ts';
 import { isSettled, untilInForce } from './in-force.ts';
 import { invitationNamed, memberNamed } from './lookup.ts';
 import { canVote } from './presence.ts';
-import { awayOf, governing, roleOf } from './status.ts';
+import { awayOf, roleOf } from './status.ts';
+import { governing } from './voting.ts';
 import { assertMember, command } from './writing.ts';
 
 /** The leader may have changed, or the request may have been lost. Milliseconds. */

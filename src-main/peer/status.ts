@@ -1,5 +1,4 @@
 import { toHex } from '../../shared/base/bytes.ts';
-import type { Configuration } from '../../shared/consensus/configuration.ts';
 import type { Member } from '../../shared/document/index.ts';
 import { StoreError } from '../../shared/driver/store.ts';
 import type { GroupStatus, MemberStatus, PeerStatus, Role } from '../../shared/ipc/contract.ts';
@@ -11,7 +10,7 @@ import { mendingStatus, titleOf } from './mending-why.ts';
 import { canVote } from './presence.ts';
 import { previewStatus } from './preview.ts';
 import { recoveredStatus } from './recovery-why.ts';
-import { votingStatus } from './voting.ts';
+import { governing, votingStatus } from './voting.ts';
 import { obstacle, whyNot } from './why.ts';
 
 /** What a status is made of. */
@@ -117,12 +116,6 @@ export function awayOf({ away }: Pick<Member, 'away'>): Pick<MemberStatus, 'away
 
 /** To a tenth: what is behind that is noise. */
 const rounded = (ms: number | null): number | null => (ms === null ? null : Math.round(ms * 10) / 10);
-
-/** What decides about the next slot. A newer one may be on its way to force. */
-export function governing(host: GroupHost): Configuration {
-  const { window, configuration } = host.replica.inspect();
-  return (window[0] ?? configuration).configuration;
-}
 
 /** By the configuration that governs now, not by what was asked for. */
 export function roleOf(host: GroupHost, peer: string): Role {

@@ -2,8 +2,8 @@ import type { PeerId } from '../../shared/base/ids.ts';
 import type { Configuration } from '../../shared/consensus/configuration.ts';
 import { TICK_MS } from '../../shared/consensus/constants.ts';
 import type { VotingStatus } from '../../shared/ipc/contract.ts';
+import { survivedBy } from '../../shared/ipc/survived.ts';
 import type { NextVoters, VotersWait } from '../../shared/replica/steering.ts';
-import { survivedBy } from '../../shared/replica/voters.ts';
 import type { Network } from '../network/network.ts';
 import type { GroupHost } from './group-host.ts';
 import { canVote } from './presence.ts';
@@ -15,9 +15,13 @@ export function votingStatus(host: GroupHost, network: Network): VotingStatus {
     listed(peers.map((peer) => host.replica.reader.member(peer)?.name || peer.slice(-6)));
   const canLead = (next?.voters ?? []).filter((v) => host.replica.reader.member(v)?.pinned !== 'witness').length;
   const waitsFor = next?.waitsFor ?? null;
+  const now = governing(host);
+  const here = now.voters.filter((v) => canVote(host, network, v));
   return {
     policy,
-    summary: summary(host, network),
+    summary: summary(host, now, here.length),
+    spare: survivedBy({ ...now, voters: here }),
+    canLead: here.filter((v) => !v.witness).length,
     next: next && {
       voters: next.voters,
       why: whyWords(next, canLead, names),
@@ -26,11 +30,13 @@ export function votingStatus(host: GroupHost, network: Network): VotingStatus {
   };
 }
 
-function summary(host: GroupHost, network: Network): string {
-  const { window, configuration } = host.replica.inspect();
-  const { voters, q1, q2 } = (window[0] ?? configuration).configuration;
-  const { reader } = host.replica;
-  const here = voters.filter((v) => canVote(host, network, v)).length;
+/** What decides about the next slot. A newer one may be on its way to force. */
+export function governing({ replica }: GroupHost): Configuration {
+  const { window, configuration } = replica.inspect();
+  return (window[0] ?? configuration).configuration;
+}
+
+function summary({ replica: { reader } }: GroupHost, { voters, q1, q2 }: Configuration, here: number): string {
   const set = reader.meta().quorum;
   const mismatch =
     set === null || set.voters === voters.length

@@ -35,9 +35,12 @@ export function memberWords(member: MemberStatus, status: GroupStatus, isSelf: b
   const words: string[] = [];
   // The others can't know.
   if (isSelf && (status.whyCode === 'DAMAGED' || status.whyCode === 'COPIED')) return 'does not vote yet';
+  const votes = member.removing ? 'votes' : 'votes, keeps no log';
+  const does =
+    member.peer === status.leader ? 'leads' : { voter: 'votes', learner: 'reads along', witness: votes }[member.role];
   if (member.split) words.push('went on with another log');
-  else if (member.peer === status.leader) words.push('leads');
-  else words.push({ voter: 'votes', learner: 'reads along', witness: 'votes, keeps no log' }[member.role]);
+  else if (member.removing) words.push('being removed', `${does} until then`);
+  else words.push(does);
   if (!member.connected) {
     words.push(member.lastSeen === null ? 'not seen yet' : `last seen ${moment(member.lastSeen)}`);
   }

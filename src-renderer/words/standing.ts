@@ -1,6 +1,7 @@
 import type { GroupStatus, Rights } from '../../shared/ipc/contract.ts';
 import type { WhyCode } from '../../shared/ipc/errors.ts';
 import { spelled, thin } from './numbers.ts';
+import { memberName } from './people.ts';
 import { behind, fetchingWords, isFarBehind } from './progress.ts';
 
 export type Tone = 'well' | 'waiting' | 'wrong';
@@ -41,8 +42,9 @@ const reasons: Partial<Record<WhyCode, readonly [words: string, tone: Tone]>> = 
 };
 
 export function standing(status: GroupStatus): Standing {
-  const here = status.members.filter((member) => member.connected).length;
-  const ofAll = `${thin(here)} of ${thin(status.members.length)} here`;
+  const members = status.members.filter((member) => !member.removing);
+  const here = members.filter((member) => member.connected).length;
+  const ofAll = `${thin(here)} of ${thin(members.length)} here`;
   const isWell = status.whyCode === null || status.whyCode === 'ON_ITS_WAY';
   const missed = behind(status);
   if (missed !== null && (status.whyCode === 'CATCHING_UP' || (isWell && isFarBehind(status)))) {
@@ -80,7 +82,8 @@ export const rightsWords = (rights: Rights): string =>
   })[rights];
 
 /** What the group can lose now and still go on. */
-export function survival({ quorum, role, whyCode }: Pick<GroupStatus, 'quorum' | 'role' | 'whyCode'>): string {
+export function survival(status: Pick<GroupStatus, 'quorum' | 'voting' | 'members' | 'role' | 'whyCode'>): string {
+  const { quorum, voting, role, whyCode } = status;
   const spare = quorum.reachable - needed(quorum);
   if (spare < 0 && whyCode === null && quorum.reachable >= quorum.phase2) {
     return `goes on as long as its leader is here; ${spelled(-spare)} more ${-spare === 1 ? 'is' : 'are'} needed to choose another`;
@@ -92,10 +95,20 @@ export function survival({ quorum, role, whyCode }: Pick<GroupStatus, 'quorum' |
   }
   if (spare < 0) return `can't agree until ${spelled(-spare)} more ${-spare === 1 ? 'is' : 'are'} back`;
   if (quorum.voters === 1) return 'one machine decides; without it nothing is agreed';
+  if (voting.canLead === 0) return "can't agree until a machine that can lead is back";
   if (spare === 0) {
     return quorum.reachable === 2
       ? 'needs both machines that decide'
       : `needs all ${spelled(quorum.reachable)} that are here`;
   }
-  return `survives ${spelled(spare)} ${spare === 1 ? 'machine' : 'machines'} away`;
+  const { electing } = voting.spare;
+  if (electing === 0) return `needs ${onlyLeader(status)}: of those here only it can lead`;
+  return `survives ${spelled(electing)} ${electing === 1 ? 'machine' : 'machines'} away`;
+}
+
+/** A witness votes and never leads. */
+function onlyLeader({ members }: Pick<GroupStatus, 'members'>): string {
+  const [only, ...others] = members.filter(({ role, connected }) => role === 'voter' && connected);
+  // One of several may have a damaged copy, which the status does not tell of others.
+  return only === undefined || others.length > 0 ? 'one machine' : memberName(only);
 }

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { enter, ticketOf, untilStatus, worldForEach } from '../integration/harness.ts';
 import { complaints } from './complaints.ts';
 import { stageForAll } from './stage.ts';
+import { untilGivenUp } from './views.ts';
 
 const world = worldForEach({ hasPages: true });
 const stage = stageForAll();
@@ -172,6 +173,38 @@ test('two machines are let in one after the other, are given their votes togethe
   await press('Take the vote back');
   await page.getByRole('status').getByText('Ben reads along now.').waitFor();
   await untilStatus(ana, 'one voter', ({ quorum, members }) => quorum.voters === 1 && members.length === 2);
+});
+
+test('of machines that vote and keep no log, and of one that is being removed, the members tell what they are', async () => {
+  const [ana, ben, cy] = [await world().start('Ana'), await world().start('Ben'), await world().start('Cy')];
+  await ana.does('create', 'Ward 3');
+  await enter(ben, ana, '--role', 'witness');
+  await enter(cy, ana, '--role', 'witness');
+  await untilStatus(ana, 'two witnesses', ({ quorum }) => quorum.voters === 3 && quorum.reachable === 3);
+  const page = await stage.open(ana);
+  const row = (name: string) =>
+    page.getByRole('listitem').filter({ has: page.getByRole('button', { name: `${name}: more` }) });
+  await row('Cy').getByText('votes, keeps no log').waitFor();
+  await page.getByText('needs Ana: of those here only it can lead').waitFor();
+
+  // The change waits for Ben: without Cy, it takes both.
+  await ben.stop();
+  await page.getByText('needs both machines that decide').waitFor();
+  await untilGivenUp();
+  await page.getByRole('button', { name: 'Cy: more' }).click();
+  await page.getByRole('button', { name: 'Remove…' }).click();
+  await dialog(page).getByText('Then 2 decide, and both are needed. A third would let one be away.').waitFor();
+  await page.getByRole('button', { name: 'Remove', exact: true }).click();
+  await dialog(page).getByRole('button', { name: 'Waiting for the group to agree…' }).waitFor();
+  await page.keyboard.press('Escape');
+  await row('Cy').getByText('being removed · votes until then').waitFor();
+  await page.locator('header .standing').getByText('1 of 2 here').first().waitFor();
+  expect(await complaints(page)).toEqual([]);
+  await page.getByRole('button', { name: 'Cy: more' }).click();
+  expect(await dialog(page).getByRole('button').allInnerTexts()).toEqual(['✕', 'Copy']);
+  await page.keyboard.press('Escape');
+  await ben.start();
+  await page.getByRole('button', { name: 'Cy: more' }).waitFor({ state: 'detached' });
 });
 
 test('who is no keeper is shown the members, and offered nothing to do with them', async () => {

@@ -4,9 +4,23 @@ import { join } from 'node:path';
 import { inflateSync } from 'node:zlib';
 import type { Page } from 'playwright-core';
 import { beforeAll, expect, test } from 'vitest';
-import { type Peer, root, worldForAll } from '../integration/harness.ts';
+import { enter, type Peer, root, untilStatus, worldForAll } from '../integration/harness.ts';
 import { stageForAll } from './stage.ts';
-import { damage, entry, FIRST_VIEWS, fill, LOG_VIEWS, refuse, standing, tail, trio, visit, write } from './views.ts';
+import {
+  damage,
+  entry,
+  FIRST_VIEWS,
+  fill,
+  LOG_VIEWS,
+  refuse,
+  standing,
+  tail,
+  toMembers,
+  trio,
+  untilGivenUp,
+  visit,
+  write,
+} from './views.ts';
 
 const world = worldForAll({ hasPages: true });
 const stage = stageForAll();
@@ -163,6 +177,31 @@ test('what was not taken, what waits, and a peer that is gone', async () => {
   for (const page of pages) {
     await page.getByText(/^Not connected to Synod on this machine since/).waitFor();
     await take('lost', page);
+  }
+});
+
+test('machines that vote and keep no log, and one that is being removed', async () => {
+  const [capcom, goldstone, honeysuckle] = await Promise.all(
+    ['Capcom', 'Goldstone', 'Honeysuckle'].map((name) => world.start(name)),
+  );
+  if (capcom === undefined || goldstone === undefined || honeysuckle === undefined)
+    throw new Error('three were started');
+  await capcom.does('create', 'Tracking');
+  for (const station of [goldstone, honeysuckle]) await enter(station, capcom, '--role', 'witness');
+  await untilStatus(capcom, 'two witnesses', ({ quorum }) => quorum.voters === 3 && quorum.reachable === 3);
+  const pages = await windows(capcom);
+  for (const page of pages) {
+    await toMembers(page);
+    await page.getByText('needs Capcom: of those here only it can lead').waitFor();
+    await take('witnesses', page);
+  }
+  // The change waits for one of them: without the other, it takes both.
+  await goldstone.stop();
+  await untilGivenUp();
+  await capcom.launch(['expel', honeysuckle.id, '--timeout', '1s']).ended;
+  for (const page of pages) {
+    await page.getByText('being removed · votes until then').waitFor();
+    await take('being removed', page);
   }
 });
 

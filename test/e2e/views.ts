@@ -3,7 +3,9 @@
 // Peers in every state that a window can show, and the ways to each of its views.
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Page } from 'playwright-core';
+import { SUSPICION_TICKS, TICK_MS } from '../../shared/consensus/constants.ts';
 import type { PeerService } from '../../shared/ipc/contract.ts';
 import { enter, never, type Peer, until, untilStatus, untilTogether, type World } from '../integration/harness.ts';
 import { transcript, type Utterance } from '../integration/transcript.ts';
@@ -280,7 +282,7 @@ async function closeInLogs(page: Page): Promise<void> {
   await toLog(page);
 }
 
-async function toMembers(page: Page): Promise<void> {
+export async function toMembers(page: Page): Promise<void> {
   await toLog(page);
   const button = page.locator('.log header').getByRole('button', { name: 'Members' });
   if (await button.isVisible()) await button.click();
@@ -305,3 +307,6 @@ async function closeInvite(page: Page): Promise<void> {
   await close(page);
   await fromMembers(page);
 }
+
+/** Whoever leads does not count any more on a machine that has just stopped. */
+export const untilGivenUp = (): Promise<void> => sleep(2 * SUSPICION_TICKS * TICK_MS);

@@ -334,6 +334,8 @@ export function group(): GroupStatus {
     voting: {
       policy: true,
       summary: '1 of 3 voters are here. Any 1 may be away.',
+      spare: { writing: 0, electing: 0 },
+      canLead: 1,
       next: { voters: [PEER], why: 'NAS stops voting.', waitsFor: 'nobody leads' },
     },
     members: [

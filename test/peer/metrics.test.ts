@@ -56,7 +56,7 @@ beforeEach(() => {
       why: null,
       whyCode: null,
       quorum: { phase1: 2, phase2: 3, voters: 3, reachable: 2 },
-      voting: { policy: false, summary: '', next: null },
+      voting: { policy: false, summary: '', spare: { writing: 0, electing: 0 }, canLead: 2, next: null },
       members: [A, B, C].map((peer) => ({
         peer,
         name: `the secret name of ${peer}`,

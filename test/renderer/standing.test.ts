@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { GroupStatus, MemberStatus } from '../../shared/ipc/contract.ts';
+import { survivedBy } from '../../shared/ipc/survived.ts';
 import { memberWords } from '../../src-renderer/words/people.ts';
 import { behind, comingWords, damageWords, isFarBehind, missedWords } from '../../src-renderer/words/progress.ts';
 import { standing, survival } from '../../src-renderer/words/standing.ts';
@@ -34,7 +35,7 @@ const status = (more: Partial<GroupStatus> = {}): GroupStatus => ({
   why: null,
   whyCode: null,
   quorum: { phase1: 2, phase2: 2, voters: 3, reachable: 3 },
-  voting: { policy: true, summary: '', next: null },
+  voting: { policy: true, summary: '', spare: { writing: 1, electing: 1 }, canLead: 3, next: null },
   members: [member('Ana'), member('Ben'), member('NAS')],
   ...more,
 });
@@ -75,6 +76,12 @@ describe('the sentence at the top', () => {
 });
 
 describe('what the group survives', () => {
+  /** As the peer says it. @param canLead so many of those who are here are no witnesses */
+  function voting({ phase1: q1, phase2: q2, reachable }: GroupStatus['quorum'], canLead = reachable) {
+    const voters = Array.from({ length: reachable }, (_, at) => ({ witness: at >= canLead }));
+    return { ...status().voting, spare: survivedBy({ voters, q1, q2 }), canLead };
+  }
+
   test.each<[string, GroupStatus['quorum']]>([
     ['survives one machine away', { phase1: 2, phase2: 2, voters: 3, reachable: 3 }],
     [
@@ -87,7 +94,29 @@ describe('what the group survives', () => {
     ["can't agree until one more is back", { phase1: 2, phase2: 2, voters: 3, reachable: 1 }],
     ['one machine decides; without it nothing is agreed', { phase1: 1, phase2: 1, voters: 1, reachable: 1 }],
   ])('%s', (words, quorum) => {
-    expect(survival(status({ quorum }))).toBe(words);
+    expect(survival(status({ quorum, voting: voting(quorum) }))).toBe(words);
+  });
+
+  test('a witness votes and never leads', () => {
+    const quorum = { phase1: 2, phase2: 2, voters: 3, reachable: 3 };
+    const [ana, ben, cy] = [member('Ana'), member('Ben', { role: 'witness' }), member('Cy', { role: 'witness' })];
+    const withOne = { quorum, voting: voting(quorum, 1), members: [ana, ben, cy] };
+    expect(survival(status(withOne))).toBe('needs Ana: of those here only it can lead');
+    const withTwo = { quorum, voting: voting(quorum, 2), members: [ana, ben, member('Cy')] };
+    expect(survival(status(withTwo))).toBe('survives one machine away');
+    const without = {
+      quorum: { ...quorum, reachable: 2 },
+      voting: voting({ ...quorum, reachable: 2 }, 0),
+      members: [{ ...ana, connected: false }, ben, cy],
+    };
+    expect(survival(status(without))).toBe("can't agree until a machine that can lead is back");
+    // The status tells of nobody else that a copy is damaged.
+    const damaged = {
+      quorum: { ...quorum, voters: 5 },
+      voting: voting(quorum, 1),
+      members: [ana, ben, cy, member('Dan')],
+    };
+    expect(survival(status(damaged))).toBe('needs one machine: of those here only it can lead');
   });
 
   test('nobody can come back to a damaged machine that decides alone', () => {
@@ -175,4 +204,19 @@ test('a member says who leads, who is away and who is behind', () => {
   const damaged = { ...group, whyCode: 'DAMAGED' as const };
   expect(memberWords(ben, damaged, true)).toBe('does not vote yet');
   expect(memberWords(ben, damaged, false)).toBe('reads along · not seen yet · 12 behind');
+});
+
+test('a member that is being removed, or went on with another log, says so', () => {
+  const [ana, cy, dan] = [
+    member('Ana', { removing: true }),
+    member('Cy', { removing: true, role: 'witness', connected: false }),
+    member('Dan', { split: true }),
+  ];
+  const group = status({ members: [ana, member('Ben'), cy, dan] });
+  expect([ana, cy, dan].map((each) => memberWords(each, group, false))).toEqual([
+    'being removed · leads until then',
+    'being removed · votes until then · not seen yet',
+    'went on with another log',
+  ]);
+  expect(standing(group).sentence).toBe('2 of 2 here · all agreed');
 });

@@ -4,16 +4,17 @@ import { PeerError } from '../../shared/ipc/errors.ts';
 import { changeFailed } from '../../src-renderer/words/changing.ts';
 import { advice, decides, invitationWords, invitesVoter, outlook } from '../../src-renderer/words/votes.ts';
 
-/** "Ana", a voter; "ben", one who reads along; with a minus one who is away. */
+/** "Ana", a voter; "ben", one who reads along; "*Cy", a witness; with a minus one who is away, with a cross one who is being removed. */
 const group = (...names: readonly string[]): { members: MemberStatus[] } => ({
   members: names.map((each) => {
-    const name = each.replace('-', '');
+    const name = each.replace(/[-*×]/g, '');
     return {
       peer: name,
       name,
-      role: name === name.toLowerCase() ? 'learner' : 'voter',
+      role: each.includes('*') ? 'witness' : name === name.toLowerCase() ? 'learner' : 'voter',
       rights: 'writer',
-      connected: !each.startsWith('-'),
+      connected: !each.includes('-'),
+      ...(each.includes('×') ? { removing: true as const } : {}),
       chosen: 1,
       rttMs: null,
       lastSeen: null,
@@ -31,6 +32,16 @@ describe('so many who decide', () => {
     [6, 'Then 6 decide, and 4 are needed: any two may be away, as with 5.'],
   ])('%i', (voters, words) => {
     expect(decides(voters)).toBe(words);
+  });
+
+  test.each([
+    [2, 1, 'Then 2 decide, and both are needed. A third would let one be away.'],
+    [3, 2, 'Then 3 decide, and only one of them can lead: while it is away, nothing is agreed.'],
+    [3, 1, 'Then 3 machines decide; any one may be away.'],
+    [5, 3, 'Then 5 decide; any one may be away: of the two that can lead, one has to be here.'],
+    [5, 2, 'Then 5 machines decide; any two may be away.'],
+  ])('%i, of whom %i are witnesses', (voters, witnesses, words) => {
+    expect(decides(voters, witnesses)).toBe(words);
   });
 });
 
@@ -61,6 +72,30 @@ describe('what a change leads to', () => {
     );
     // The one that goes is the one that was missing.
     expect(outlook(group('Ana', 'Ben', '-Cy'), 'expel', ['Cy']).warning).toBeNull();
+  });
+
+  test('where witnesses are left, what they can’t do', () => {
+    expect(outlook(group('Ana', '*Ben', '*Cy', 'dan'), 'promote', ['dan'])).toEqual({
+      result: decides(4, 2),
+      warning: null,
+    });
+    expect(outlook(group('Ana', 'Dan', '*Ben', '*Cy'), 'demote', ['Dan']).result).toBe(decides(3, 2));
+    expect(outlook(group('Ana', '*Ben', '*Cy'), 'demote', ['Ana']).result).toBe(
+      'No other machine that votes can lead, so it votes on until one does that can.',
+    );
+    expect(outlook(group('-Ana', 'Dan', '*Ben', '*Cy'), 'demote', ['Dan']).warning).toBe(
+      'Ana is away now: nothing would be agreed until it is back.',
+    );
+    expect(invitationWords(group('Ana', '*Ben'), true)).toBe(decides(3, 1));
+    expect(advice(group('Ana', '*Ben', '*Cy', 'dan'))).toEqual({
+      words: 'dan reads along. With its vote, any one of 4 may be away.',
+      peers: ['dan'],
+    });
+  });
+
+  test('one that is being removed does not decide then', () => {
+    expect(outlook(group('Ana', 'Ben', '×Cy', 'dan'), 'promote', ['dan']).result).toBe(decides(3));
+    expect(invitesVoter(group('Ana', 'Ben', '×Cy'))).toBe(true);
   });
 
   test('removing one without a vote changes nothing about it', () => {

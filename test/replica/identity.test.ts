@@ -81,7 +81,11 @@ describe('a store that is told what was seen of it', () => {
       'ROLLED_BACK',
     ],
     ['a run that is not known', [{ incarnation: second, nonce: nonce(9), turn: 8, twice: false }], 'ROLLED_BACK'],
-    ['one that ended before its first batch', [{ incarnation: second, nonce: nonce(9), turn: 6, twice: false }], null],
+    [
+      'a run that is not known, at the very turn with which one of its own begins',
+      [{ incarnation: second, nonce: nonce(9), turn: 6, twice: false }],
+      'ROLLED_BACK',
+    ],
     ['one from before the list begins', [{ incarnation: second, nonce: nonce(9), turn: 1, twice: false }], null],
     ['a later turn of another incarnation', [{ incarnation: first, nonce: nonce(1), turn: 99, twice: true }], null],
     ['a later turn', [{ incarnation: second, nonce: nonce(2), turn: 11, twice: false }], 'ROLLED_BACK'],
@@ -115,12 +119,14 @@ describe('the runs of a store', () => {
       if (op?.type !== 'put') throw new Error('nothing to note');
       return op.value;
     };
-    // One run begins at 58 and writes nothing; the next one begins there, too, and its first batch makes the store open anew, at 59.
+    // A run begins at 58, and its first batch makes the store open anew, at 59.
     const before = noted(new Lineage(undefined, nonce(1), 50));
     const next = noted(new Lineage(before, nonce(3), 58));
     const anew = new Lineage(next, nonce(3), 59);
     expect(anew.takeOps()).toEqual([]);
-    expect(anew.includes({ nonce: nonce(2), turn: 58 }, 61)).toBe(true);
+    expect([58, 59].map((turn) => anew.tells(turn))).toEqual([0, 59]);
+    expect(anew.includes({ nonce: nonce(1), turn: 58 }, 61)).toBe(true);
+    expect(anew.includes({ nonce: nonce(1), turn: 59 }, 61)).toBe(false);
     expect(anew.includes({ nonce: nonce(3), turn: 61 }, 61)).toBe(true);
     expect(anew.includes({ nonce: nonce(2), turn: 60 }, 61)).toBe(false);
   });

@@ -3,6 +3,7 @@ import { damagedVerdict, type Prepared } from '../../shared/driver/journal-forma
 import { configurationKey, PREFIX_KEY, PROMISE_KEY } from '../../shared/driver/layout.ts';
 import type { MemoryStore } from '../../shared/driver/memory-store.ts';
 import { sealed } from '../../shared/driver/overlay.ts';
+import { REBORN_KEY } from '../../shared/replica/rebirth.ts';
 import { bend, births, incarnation, lived, open, put } from './fixture.ts';
 
 const damages: readonly [what: string, (store: MemoryStore) => void][] = [
@@ -76,6 +77,24 @@ describe('a store that lost what it had said', () => {
     const back = open(store.reopen(), births());
     expect([back.isNewborn, back.problems]).toEqual([true, []]);
     expect(open(store.reopen(), births())).toMatchObject({ isNewborn: false, incarnation: back.incarnation });
+  });
+
+  it('where damage took the list of its former incarnations, too, what they left is here all the same', () => {
+    for (const lose of [
+      (store: MemoryStore) => bend(store, REBORN_KEY),
+      (store: MemoryStore) => store.writeSync([{ type: 'del', key: REBORN_KEY }], { sync: true }),
+    ]) {
+      const store = lived();
+      store.writeSync([row(OLD_ROW)], { sync: true });
+      bend(store, PROMISE_KEY);
+      const born = births();
+      const { incarnation: second } = open(store, born);
+      lose(store);
+      const third = open(store.reopen(), born);
+      expect([third.isNewborn, third.problems]).toEqual([true, []]);
+      expect(third.reborn?.formers).toEqual([second]);
+      expect(third.outbox.map(([key]) => key)).toEqual([OLD_ROW]);
+    }
   });
 
   it('records of the outbox that can’t be read are taken away, so that they don’t count as damage for ever', () => {

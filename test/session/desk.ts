@@ -13,6 +13,7 @@ export class Desk {
   readonly told: Settled[] = [];
   outbox: Outbox;
   forked = false;
+  clockMs: number = START_MS;
 
   readonly #formers: readonly Incarnation[];
 
@@ -43,7 +44,7 @@ export class Desk {
   }
 
   get written(): Written {
-    return { writer: 'W', timeMs: START_MS, offsetMinutes: 0, saw: slot(this.log.slot), level: 1 };
+    return { writer: 'W', timeMs: this.clockMs, offsetMinutes: 0, saw: slot(this.log.slot), level: 1 };
   }
 
   add(body: Body): Pending {

@@ -562,6 +562,41 @@ describe('a new incarnation', () => {
     expect(log.lines.slice(4)).toEqual(['#5 first', '#6 second', '#7 third']);
   });
 
+  test('and what one of them left in the order in which it was written, also where its clock was set back', () => {
+    const { log, ben } = two();
+    for (const text of ['first', 'second', 'third']) {
+      ben.write(text);
+      ben.save();
+      ben.clockMs -= 3_600_000;
+    }
+    const next = new Desk(log, log.author('Ben', 2), ben.disk, [ben.author.session.incarnation]);
+    must(next.outbox.openSession(next.written));
+    settle(log, next);
+    expect(log.lines.slice(1)).toEqual(['#2 first', '#3 second', '#4 third']);
+  });
+
+  test('where damage took the list of former ones, all of them are signed again, by how far the log had come', () => {
+    const { log, ana, ben } = two();
+    ben.write('first');
+    ben.save();
+    let last = ben;
+    for (const [at, text] of ['second', 'third'].entries()) {
+      ana.write(`meanwhile ${at}`);
+      settle(log, ana);
+      last = new Desk(log, log.author('Ben', at + 2), ben.disk);
+      last.clockMs = START_MS - (at + 1) * 3_600_000;
+      must(last.outbox.openSession(last.written));
+      last.write(text);
+      last.save();
+    }
+    const known = [last.author.session.incarnation];
+    const next = new Desk(log, log.author('Ben', 4), ben.disk, known);
+    must(next.outbox.openSession(next.written));
+    expect(next.outbox.pendingView(log.read).map(({ text }) => text)).toEqual(['first', 'second', 'third']);
+    settle(log, next);
+    expect(log.lines.slice(-3)).toEqual(['#4 first', '#5 second', '#6 third']);
+  });
+
   test('sends nothing twice that was agreed on under the former one before it was closed', () => {
     const { log, ben, next } = lostAndFound();
     must(next.outbox.openSession(next.written));

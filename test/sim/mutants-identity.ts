@@ -34,7 +34,65 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
     rule: 'R7: a store that is told of a run that it does not know was put back, or is one of two (with a run that it knows it is told of one, too, mostly)',
     seeds: [],
     caughtBy: 'test/replica/identity.test.ts',
-    patches: [{ file: identity, find: 'if (turn > turnNow) return false;', replace: 'if (turn >= 0) return true;' }],
+    patches: [
+      {
+        file: identity,
+        find: 'return turn <= turnNow && turn <= (this.#runs[0] as Run).turn;',
+        replace: 'return turn >= 0;',
+      },
+    ],
+  },
+  {
+    name: 'unknown-run-excused',
+    rule: 'R7: a run that is not known is another store’s, also where it was seen at the very turn with which an own one begins (that takes a copy that said one thing and was gone)',
+    seeds: [],
+    caughtBy: 'test/replica/copies.test.ts',
+    patches: [
+      {
+        file: identity,
+        find: 'return turn <= turnNow && turn <= (this.#runs[0] as Run).turn;',
+        replace:
+          'return turn <= turnNow && (turn <= (this.#runs[0] as Run).turn || this.#runs.some((run) => run.turn === turn));',
+      },
+    ],
+  },
+  {
+    name: 'turn-told-before-one-is-written',
+    rule: 'R7: a run that has written nothing tells no turn, as nobody could tell it from the run of a copy',
+    seeds: [13],
+    patches: [
+      {
+        file: identity,
+        find: 'return this.#isFirst || turn > began.turn ? turn : 0;',
+        replace: 'return this.#isFirst || turn >= began.turn ? turn : 0;',
+      },
+    ],
+  },
+  {
+    name: 'fork-pushed-out',
+    rule: 'R7: two runs that can’t be one store’s stay remembered, however many follow (no simulated link leads one way for as many starts)',
+    seeds: [],
+    caughtBy: 'test/replica/copies.test.ts',
+    patches: [
+      {
+        file: identity,
+        find: 'if (sighting.fork === null && before) sighting.fork = [before, run];',
+        replace: 'if (sighting.fork === null && before) sighting.fork = null;',
+      },
+    ],
+  },
+  {
+    name: 'ended-store-taken-for-a-newer-one',
+    rule: 'R7: a store whose session the log ended is not the one that went on (no simulated store loses the list of its former incarnations and is then put back)',
+    seeds: [],
+    caughtBy: 'test/replica/copies.test.ts',
+    patches: [
+      {
+        file: 'shared/replica/greetings.ts',
+        find: 'this.#reader.session(this.#self, incarnation)?.closed === true',
+        replace: 'this.#reader.session(this.#self, incarnation)?.closed === null',
+      },
+    ],
   },
   {
     name: 'two-runs-unnoticed',
@@ -46,7 +104,7 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
   {
     name: 'replaced-store-goes-on',
     rule: 'R7: a store whose session the log ended for another one of its peer falls silent',
-    seeds: [322],
+    seeds: [31],
     patches: [
       {
         file: 'shared/replica/applying.ts',
@@ -72,7 +130,27 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
     rule: 'R7, P2: what several former incarnations left is signed again in the order in which they lived, whatever the clock said',
     seeds: [],
     caughtBy: 'test/session/outbox.test.ts',
-    patches: [{ file: 'shared/session/former.ts', find: 'age(a) - age(b) ||', replace: '0 * age(a) ||' }],
+    patches: [
+      {
+        file: 'shared/session/former.ts',
+        find: 'a.age - b.age || a.saw - b.saw || a.timeMs - b.timeMs',
+        replace: 'a.timeMs - b.timeMs || a.age - b.age',
+      },
+    ],
+  },
+  {
+    name: 'former-commands-in-order-of-the-clock',
+    rule: 'P2: what one former incarnation left is signed again in the order in which it was written, also where the clock was set back in between',
+    seeds: [],
+    caughtBy: 'test/session/outbox.test.ts',
+    patches: [
+      {
+        file: 'shared/session/former.ts',
+        find: 'this.#rows = lives.flatMap(({ rows }) => rows);',
+        replace:
+          'this.#rows = lives.flatMap(({ rows }) => rows.toSorted((a, b) => (a.run.commands[0]?.timeMs ?? 0) - (b.run.commands[0]?.timeMs ?? 0)));',
+      },
+    ],
   },
   {
     name: 'recovery-from-a-shorter-log',

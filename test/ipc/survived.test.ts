@@ -1,14 +1,8 @@
 import { expect, test } from 'vitest';
-import type { Incarnation, PeerId } from '../../shared/base/ids.ts';
-import type { Voter } from '../../shared/consensus/configuration.ts';
-import { survivedBy } from '../../shared/replica/voters.ts';
+import { survivedBy } from '../../shared/ipc/survived.ts';
 
-const voters = (full: number, witnesses: number): Voter[] =>
-  Array.from({ length: full + witnesses }, (_, i) => ({
-    peer: `p${i}` as PeerId,
-    incarnation: '00' as Incarnation,
-    witness: i >= full,
-  }));
+const voters = (full: number, witnesses: number): { witness: boolean }[] =>
+  Array.from({ length: full + witnesses }, (_, i) => ({ witness: i >= full }));
 
 test.each([
   [3, 0, 2, 2, { writing: 1, electing: 1 }],
