@@ -91,7 +91,7 @@ export class Core {
       this.#ledger,
       {
         choose,
-        hearsLeader: () => this.#election.leaderHeard() !== null,
+        leader: () => this.#election.leaderHeard()?.peer ?? null,
         isHeard: (peer) => this.#election.isHeard(peer),
       },
       emit,

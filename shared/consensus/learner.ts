@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts';
 import { equal } from '../base/bytes.ts';
 import type { PeerId, Slot } from '../base/ids.ts';
 import { type Ballot, sameBallot } from './ballot.ts';
-import { FETCH_FAILURES_MAX, FETCH_TICKS, LAG_TICKS, NOT_HELD_TICKS } from './constants.ts';
+import { FETCH_FAILURES_MAX, FETCH_TICKS, IN_FLIGHT_MAX, LAG_TICKS, NOT_HELD_TICKS } from './constants.ts';
 import type { Effect } from './io.ts';
 import { type Ledger, nextDigest } from './ledger.ts';
 import type { Fetch, NotHeld, Values } from './messages.ts';
@@ -11,8 +11,8 @@ import type { Value } from './value.ts';
 export interface LearnerSurroundings {
   /** A value joins the prefix. All choosing goes through here, so that the proposer sees what it did not choose itself. */
   choose(value: Value): void;
-  /** Does this peer hear a leader right now? Then the leader's own word about new slots is on its way. */
-  hearsLeader(): boolean;
+  /** Whom this peer hears lead right now: the leader's own word about new slots is on its way then. */
+  leader(): PeerId | null;
   isHeard(peer: PeerId): boolean;
 }
 
@@ -72,10 +72,24 @@ export class Learner {
 
   fetchFrom(from: PeerId): void {
     if (!this.#mayFetch || this.#underWay || !this.#serves(from)) return;
-    if ((this.#announced.get(from) ?? 0) <= this.#ledger.prefix) return;
+    if (this.#lagBehind(from) <= 0) return;
     const next = this.#ledger.nextSlot;
-    this.#underWay = { from, slot: next, sinceTick: this.#now };
-    this.#emit({ type: 'send', to: [from], message: { type: 'fetch', from: next } });
+    const to = this.#insteadOf(from);
+    this.#underWay = { from: to, slot: next, sinceTick: this.#now };
+    this.#emit({ type: 'send', to: [to], message: { type: 'fetch', from: next } });
+  }
+
+  #lagBehind(peer: PeerId): number {
+    return (this.#announced.get(peer) ?? 0) - this.#ledger.prefix;
+  }
+
+  /** Serving takes time, and every commit waits for the leader: who lacks more than may be on its way fetches it from a follower, if one answers. */
+  #insteadOf(from: PeerId): PeerId {
+    if (from !== this.#around.leader()) return from;
+    const follower = this.#peersAhead().find(
+      (peer) => peer !== from && this.#lagBehind(peer) > IN_FLIGHT_MAX && this.#serves(peer) && !this.#silent.has(peer),
+    );
+    return follower ?? from;
   }
 
   onFetch(from: PeerId, m: Fetch): void {
@@ -152,7 +166,7 @@ export class Learner {
     }
     this.#behindSinceTick ??= now;
     if (this.#underWay) return;
-    if (this.#around.hearsLeader() && now - this.#behindSinceTick < LAG_TICKS) return;
+    if (this.#around.leader() !== null && now - this.#behindSinceTick < LAG_TICKS) return;
     const source = ahead.find((peer) => this.#serves(peer));
     if (source !== undefined) this.fetchFrom(source);
   }

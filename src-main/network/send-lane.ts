@@ -48,24 +48,29 @@ export class SendLane {
     this.#unsliced += FRAME_HEADER_BYTES + frame.length;
   }
 
-  /** Sends what may be sent. @throws what the stream throws once it is closed. */
-  flush(nowMs: number): void {
-    while (!this.#closed && this.#unsliced > 0 && this.#stalled === 0 && !this.#sink.writableNeedsDrain) {
-      const allowance = this.#window === null ? SLICE_BYTES_MAX : this.#window.allowance();
-      if (allowance === 0) break;
+  /** Sends what may be sent, in so many slices at the most. True where more may be sent at once. @throws what the stream throws once it is closed. */
+  flush(nowMs: number, slicesMax: number = Number.POSITIVE_INFINITY): boolean {
+    let slices = 0;
+    for (let allowance = this.#allowance(); allowance > 0; allowance = this.#allowance()) {
+      if (slices++ === slicesMax) return true;
       const slice = this.#takeSlice(Math.min(SLICE_BYTES_MAX, allowance));
       this.#window?.sent(slice.length, nowMs);
       if (this.#sink.send(slice)) this.#left(slice.length);
       else this.#stalled = slice.length;
     }
+    return false;
+  }
+
+  #allowance(): number {
+    if (this.#closed || this.#unsliced === 0 || this.#stalled > 0 || this.#sink.writableNeedsDrain) return 0;
+    return this.#window === null ? SLICE_BYTES_MAX : this.#window.allowance();
   }
 
   /** The stream has taken what it kept. */
-  drained(nowMs: number): void {
+  drained(): void {
     const bytes = this.#stalled;
     this.#stalled = 0;
     if (bytes > 0) this.#left(bytes);
-    this.flush(nowMs);
   }
 
   whenBelow(bytes: number): Promise<boolean> {

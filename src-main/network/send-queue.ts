@@ -32,6 +32,7 @@ export class SendQueue {
   readonly #lanes: Readonly<Record<Purpose, SendLane>>;
   #bytes = 0;
   #flushPlanned = false;
+  #bulkPlanned: NodeJS.Immediate | null = null;
 
   constructor(init: QueueInit) {
     this.#now = init.now;
@@ -71,27 +72,46 @@ export class SendQueue {
   }
 
   drained(purpose: Purpose): void {
-    this.#guarded(() => this.#lanes[purpose].drained(this.#now()));
+    this.#lanes[purpose].drained();
+    this.#flushLane(purpose);
   }
 
   /** @throws RangeError for an acknowledgement of bytes never sent. */
   acked(purpose: PacedPurpose, total: number, roundTripMs: number | null): void {
     this.#windows[purpose].acked(total, this.#now(), roundTripMs);
-    this.#guarded(() => this.#lanes[purpose].flush(this.#now()));
+    this.#flushLane(purpose);
   }
 
   close(): void {
+    if (this.#bulkPlanned !== null) clearImmediate(this.#bulkPlanned);
+    this.#bulkPlanned = null;
     for (const purpose of PURPOSES) this.#lanes[purpose].close();
     this.#bytes = 0;
   }
 
-  /** Hands on what may be sent now. */
+  /** Hands on what may be sent now, and bulk soon. */
   flush(): void {
     if (!this.#flushPlanned) return;
     this.#flushPlanned = false;
-    const now = this.#now();
-    this.#guarded(() => {
-      for (const purpose of PURPOSES) this.#lanes[purpose].flush(now);
+    for (const purpose of PURPOSES) this.#flushLane(purpose);
+  }
+
+  #flushLane(purpose: Purpose): void {
+    if (purpose === 'bulk') this.#planBulk();
+    else this.#guarded(() => this.#lanes[purpose].flush(this.#now()));
+  }
+
+  /**
+   * Encrypting a slice takes a good part of a millisecond: bulk leaves once what this turn of the event loop has begun (a write to the disk, that others wait for) is
+   * under way, and one slice in each, so that a vote never waits for more than that.
+   */
+  #planBulk(): void {
+    if (this.#lanes.bulk.bytes === 0) return;
+    this.#bulkPlanned ??= setImmediate(() => {
+      this.#bulkPlanned = null;
+      this.#guarded(() => {
+        if (this.#lanes.bulk.flush(this.#now(), 1)) this.#planBulk();
+      });
     });
   }
 

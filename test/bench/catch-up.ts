@@ -2,14 +2,19 @@
  * Whether a member that comes back and fetches much delays the commits of the others: the median of commits with two of three running, with and without the third
  * catching up, in one run and in turns. The ratio is what counts; the times are this machine's.
  *
- * `npm run bench:catch-up -- [--rounds N] [--mib N] [--dir DIR]`
+ * The three share processors and disk here, as machines don't: with `--aside` the third has the lowest priority, and with `--third-dir` its data lies on a disk of its own, or
+ * in memory. What is left of the delay then is what those who serve it do.
+ *
+ * It takes what costs less (`snapshot-choice.ts`): values, where all three have more than what it missed before (`--state`); with none and in one round a snapshot.
+ *
+ * `npm run bench:catch-up -- [--rounds N] [--mib N] [--state MIB] [--dir DIR] [--third-dir DIR] [--aside]`
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { constants, setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,13 +26,18 @@ const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
     mib: { type: 'string', default: '60' },
+    state: { type: 'string', default: '90' },
     dir: { type: 'string' },
+    'third-dir': { type: 'string' },
+    aside: { type: 'boolean', default: false },
   },
 });
 const ROUNDS = Number(values.rounds);
 /** Written while the third is away, in each round. */
 const MISSED_BYTES = Number(values.mib) * 1024 * 1024;
-const MISSED_ENTRY_BYTES = 64 * 1024;
+/** What all three have before. */
+const STATE_BYTES = Number(values.state) * 1024 * 1024;
+const LARGE_ENTRY_BYTES = 64 * 1024;
 /** Commits that are measured: small ones, in a closed loop. */
 const ENTRY_BYTES = 256;
 const IN_FLIGHT = 4;
@@ -36,7 +46,9 @@ const ALONE_MS = 4_000;
 const LIMIT_MS = 120_000;
 
 const CLI = fileURLToPath(new URL('../../out/cli/synod.js', import.meta.url));
-const root = mkdtempSync(join(values.dir ?? tmpdir(), 'synod-catch-up-'));
+const makeRoot = (dir: string): string => mkdtempSync(join(dir, 'synod-catch-up-'));
+const root = makeRoot(values.dir ?? tmpdir());
+const thirdRoot = values['third-dir'] === undefined ? root : makeRoot(values['third-dir']);
 const never = new AbortController().signal;
 const children = new Set<ChildProcess>();
 
@@ -47,11 +59,13 @@ interface Peer {
 }
 
 async function start(name: string, port: number): Promise<Peer> {
-  const dir = join(root, name);
+  const isThird = name === 'p2';
+  const dir = join(isThird ? thirdRoot : root, name);
   const listen = `/ip4/127.0.0.1/tcp/${port}`;
   const args = ['serve', '--dir', dir, '--listen', listen, '--no-mdns', '--json', '--log-level', 'error'];
   // The channel ends it when this program is gone.
   const child = spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
+  if (isThird && values.aside) setPriority(child.pid as number, constants.priority.PRIORITY_LOW);
   children.add(child);
   child.once('exit', () => children.delete(child));
   const ready = once(createInterface({ input: child.stdout as NodeJS.ReadableStream }), 'line');
@@ -95,6 +109,14 @@ async function append(peer: Peer, bytes: number): Promise<number> {
   return performance.now() - before;
 }
 
+async function appendLarge(peer: Peer, bytes: number): Promise<void> {
+  let left = bytes / LARGE_ENTRY_BYTES;
+  const writer = async (): Promise<void> => {
+    while (left-- > 0) await append(peer, LARGE_ENTRY_BYTES);
+  };
+  await Promise.all(Array.from({ length: IN_FLIGHT }, writer));
+}
+
 /** The time of each commit until `isOver`. Milliseconds. */
 async function measure(peer: Peer, isOver: () => Promise<boolean>): Promise<number[]> {
   const times: number[] = [];
@@ -129,6 +151,8 @@ try {
     return status?.quorum.voters === 3 && status.quorum.reachable === 3 && status.leader !== null;
   });
 
+  await appendLarge(first, STATE_BYTES);
+  const ratios: number[] = [];
   const alone: number[] = [];
   const beside: number[] = [];
   const together: number[] = [];
@@ -140,18 +164,17 @@ try {
       return status?.canCommit === true && status.leader !== third.id;
     });
     const leader = (await statusOf(first))?.leader === first.id ? first : second;
-    let left = MISSED_BYTES / MISSED_ENTRY_BYTES;
-    const writer = async (): Promise<void> => {
-      while (left-- > 0) await append(leader, MISSED_ENTRY_BYTES);
-    };
-    await Promise.all(Array.from({ length: IN_FLIGHT }, writer));
+    await appendLarge(leader, MISSED_BYTES);
     const endMs = performance.now() + ALONE_MS;
-    alone.push(...(await measure(leader, async () => performance.now() > endMs)));
+    const before = await measure(leader, async () => performance.now() > endMs);
+    alone.push(...before);
     third = await start('p2', ports[2]);
     // Its own start costs processor time; what is measured is the fetching.
     const missedAt = (await statusOf(leader))?.applied ?? 0;
     const startedMs = performance.now();
-    beside.push(...(await measure(leader, async () => ((await statusOf(third))?.applied ?? 0) >= missedAt)));
+    const meanwhile = await measure(leader, async () => ((await statusOf(third))?.applied ?? 0) >= missedAt);
+    beside.push(...meanwhile);
+    ratios.push(quantile(meanwhile, 0.5) / quantile(before, 0.5));
     fetchingMs += performance.now() - startedMs;
     const overMs = performance.now() + ALONE_MS;
     together.push(...(await measure(leader, async () => performance.now() > overMs)));
@@ -163,6 +186,7 @@ try {
   const ratio = (to: readonly number[]): string => (quantile(beside, 0.5) / quantile(to, 0.5)).toFixed(2);
   console.log(`fetched in ${(fetchingMs / ROUNDS / 1_000).toFixed(1)} s a round`);
   console.log(`p50 beside it: ${ratio(alone)} of that of two, ${ratio(together)} of that of all three`);
+  console.log(`by round, of that of two: ${ratios.map((each) => each.toFixed(2)).join(', ')}`);
 } finally {
   await Promise.all(
     [...children].map(async (child) => {
@@ -171,5 +195,5 @@ try {
       await exited;
     }),
   );
-  rmSync(root, { recursive: true, force: true, maxRetries: 5 });
+  for (const each of new Set([root, thirdRoot])) rmSync(each, { recursive: true, force: true, maxRetries: 5 });
 }

@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { InvariantError } from '../../shared/base/assert.ts';
-import { FETCH_TICKS, IN_FLIGHT_MAX, RESEND_TICKS, SUSPICION_TICKS } from '../../shared/consensus/constants.ts';
+import {
+  FETCH_TICKS,
+  HEARTBEAT_TICKS,
+  IN_FLIGHT_MAX,
+  RESEND_TICKS,
+  SUSPICION_TICKS,
+} from '../../shared/consensus/constants.ts';
 import type { Input } from '../../shared/consensus/io.ts';
 import type { Accept, Message, Promise1b, Values } from '../../shared/consensus/messages.ts';
 import { type Envelope, Lab } from './lab.ts';
@@ -377,6 +383,47 @@ describe('watermarks (base rule 3)', () => {
     expect(messages(lab, 'E>B fetch')).toHaveLength(1);
     lab.settle();
     expect(lab.committed('E').slice(0, 2)).toEqual(['noop', 'y']);
+  });
+
+  describe('who lacks much', () => {
+    /** C was away for `count` values of A's. It hears everybody again, and nothing was fetched yet. */
+    function behind(count: number): Lab {
+      const lab = new Lab({ voters: 'ABC', chunk: 4 });
+      lab.elect('A');
+      lab.tick(HEARTBEAT_TICKS);
+      lab.cut('C-AB');
+      for (let i = 0; i < count; i++) {
+        lab.propose('A', `x${i}`);
+        lab.settle();
+      }
+      lab.tick(HEARTBEAT_TICKS);
+      lab.heal();
+      return lab;
+    }
+    const sources = (lab: Lab): string[] => lab.log.flatMap((line) => /C>(\w) fetch/.exec(line)?.[1] ?? []);
+
+    test('fetches it from a follower once one is heard, and only the end of it from the leader', () => {
+      const lab = behind(100);
+      lab.tickUntil(() => lab.core('C').prefix === lab.core('A').prefix, 50);
+      const asked = sources(lab);
+      expect(asked.filter((name) => name === 'B').length).toBeGreaterThan(20);
+      expect(asked.filter((name) => name === 'A').length).toBeLessThanOrEqual(1 + Math.ceil(IN_FLIGHT_MAX / 4));
+      expect(lab.committed('C')).toEqual(lab.committed('A'));
+    });
+
+    test('fetches it from the leader where the follower gives no answer', () => {
+      const lab = behind(100);
+      lab.onServe = (name, m) => (name === 'B' ? null : m);
+      lab.tickUntil(() => lab.core('C').prefix === lab.core('A').prefix, 3 * FETCH_TICKS);
+      expect(sources(lab).filter((name) => name === 'B')).toHaveLength(1);
+      expect(lab.committed('C')).toEqual(lab.committed('A'));
+    });
+
+    test('no more than may be on its way comes from the leader, who has all of it', () => {
+      const lab = behind(IN_FLIGHT_MAX);
+      lab.tickUntil(() => lab.core('C').prefix === lab.core('A').prefix, 50);
+      expect(new Set(sources(lab))).toEqual(new Set(['A']));
+    });
   });
 
   test('a leader that learns a value other than its own steps down at once', () => {
