@@ -57,6 +57,8 @@ export interface TurnWrite {
   readonly accepted: readonly Cbor[];
   readonly promise: Cbor;
   readonly lastOwnSeq: number;
+  /** Something leaves as soon as the batch is on the disk (`batchLanded`), and others wait for that. */
+  readonly speaksOnceSaved: boolean;
 }
 
 export interface Turn {
@@ -74,7 +76,7 @@ const SERVE_BYTES_MAX = 256 * 1024;
 const SERVE_VALUES_MAX = 256;
 const REPLAY_PER_TURN = 256;
 /** And this is long enough. */
-const LAZY_TICKS_MAX = 1;
+const LAZY_TICKS_MAX = 4;
 
 /**
  * Turns the core's effects into ordered batches: persist, then send, then apply. Sans-I/O, so that the order that the simulator checks is the
@@ -188,7 +190,8 @@ export class Driver {
     if (writes && everything) this.#overlay.add(this.#app.beforeWrite());
     const ops = writes ? this.#overlay.take(everything) : [];
     if (this.#overlay.isEmpty) this.#lazyTicks = 0;
-    const write = ops.length > 0 ? this.#turnWrite(ops) : null;
+    const speaksOnceSaved = effects.some(({ type }) => type === 'sendAfterBatch');
+    const write = ops.length > 0 ? this.#turnWrite(ops, speaksOnceSaved) : null;
     this.#ownSaved = false;
     const turn: Turn = { send, write };
     this.#underWay = { turn, effects, hasLanded: false };
@@ -230,16 +233,17 @@ export class Driver {
   last(ops: readonly KvOp[], prefix: Slot): TurnWrite {
     assert(this.#underWay === null, 'a store changes between turns only');
     this.#overlay.add(ops);
-    return this.#turnWrite(this.#overlay.take(true), prefix);
+    return this.#turnWrite(this.#overlay.take(true), false, prefix);
   }
 
-  #turnWrite(ops: readonly KvOp[], above = this.#core.prefix): TurnWrite {
+  #turnWrite(ops: readonly KvOp[], speaksOnceSaved: boolean, above = this.#core.prefix): TurnWrite {
     const accepted = [...this.#core.accepted].filter(([at]) => at > above);
     return {
       ops: ops.map(sealed),
       accepted: accepted.map(([at, a]) => [at, encodeBallot(a.ballot), a.value.hash]),
       promise: encodeBallot(this.#core.promised),
       lastOwnSeq: this.#app.lastOwnSeq,
+      speaksOnceSaved,
     };
   }
 

@@ -208,7 +208,7 @@ export const UNIT_MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'src-main/peer/open-replica.ts',
-        find: 'const ends = await Promise.allSettled([told, mark, batch]);',
+        find: 'const ends = await Promise.allSettled([told, batch, mark]);',
         replace: 'const ends = await Promise.allSettled([told, mark]);',
       },
     ],
