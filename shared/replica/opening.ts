@@ -82,6 +82,8 @@ export interface OpenedStore {
   readonly problems: readonly Problem[];
   /** Why it goes on under another incarnation than it was made with; null where it does not. */
   readonly reborn: Reborn | null;
+  /** Its last turn was in its mark alone, as a crash leaves it, or damage, and is in the database now. */
+  readonly wasCompleted: boolean;
   /** What damage took from it, where that was mended just now and it goes on as it was; otherwise null. */
   readonly mended: Mended | null;
   /** What damage took from it, now or before, and is not known to be here again; null where that is nothing. */
@@ -255,6 +257,7 @@ export function* openStore(kv: KvReader, init: OpeningInit = {}): Generator<Ask,
     journal,
     problems: isReborn || remedy === 'none' ? [] : problems,
     reborn,
+    wasCompleted: carried !== null,
     mended,
     mending: isReborn ? null : forPeople(kv, MENDED_KEY, decodeMendNote),
     isNewborn: isReborn,

@@ -254,8 +254,12 @@ export class Renewal {
     this.#isOpen = true;
   }
 
-  #tellOf({ group, problems, reborn, isNewborn, mended }: OpenedStore): void {
+  #tellOf({ group, problems, reborn, isNewborn, wasCompleted, mended }: OpenedStore): void {
     const { log } = this.#init;
+    if (wasCompleted)
+      log('info', 'the last write had not reached the database: it was completed from the mark, and nothing is lost', {
+        group,
+      });
     if (mended !== null) log('error', `this copy was damaged: ${wordsOf(mended)}`, { code: 'RECORD_DAMAGED', group });
     for (const { code, message } of problems)
       log('error', `this copy does not vote or write: ${message}`, { code, group });
