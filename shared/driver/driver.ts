@@ -76,7 +76,7 @@ const SERVE_BYTES_MAX = 256 * 1024;
 const SERVE_VALUES_MAX = 256;
 const REPLAY_PER_TURN = 256;
 /** And this is long enough. */
-const LAZY_TICKS_MAX = 4;
+const LAZY_TICKS_MAX = 1;
 
 /**
  * Turns the core's effects into ordered batches: persist, then send, then apply. Sans-I/O, so that the order that the simulator checks is the
