@@ -7,7 +7,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'ignore-highest-accepted-ballot',
     rule: 'P2c: a new leader re-proposes the value of the highest accepted ballot',
-    seeds: [29],
+    seeds: [50],
     patches: [
       {
         file: core('proposer'),
@@ -154,7 +154,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'fill-below-floor',
     rule: 'R4: a leader catches up to the highest floor of its quorum before it proposes',
-    seeds: [11],
+    seeds: [2],
     patches: [
       {
         file: core('proposer'),
@@ -166,7 +166,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'horizon-and-prefix-check-off',
     rule: 'R1: nothing is proposed or accepted more than α slots ahead of what is known (each check covers for the other)',
-    seeds: [3],
+    seeds: [4],
     patches: [
       { file: core('proposer'), find: 'if (r.next > this.#ledger.horizon) return null;', replace: '' },
       {
@@ -291,7 +291,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'quorums-that-miss-each-other',
     rule: 'base rule 4: q1 + q2 > voters',
-    seeds: [124],
+    seeds: [43],
     patches: [
       {
         file: core('configuration'),
@@ -303,7 +303,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'value-on-one-machine',
     rule: 'base rule 4: q2 ≥ 2 where there are two',
-    seeds: [39],
+    seeds: [17],
     patches: [
       {
         file: core('configuration'),
@@ -327,7 +327,7 @@ export const CORE_MUTANTS: readonly Mutant[] = [
   {
     name: 'idle-group-stuck-before-a-change',
     rule: 'R1: no-ops carry an idle group up to s+α (a stall)',
-    seeds: [8],
+    seeds: [64],
     patches: [
       {
         file: core('proposer'),

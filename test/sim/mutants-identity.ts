@@ -8,7 +8,7 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
   {
     name: 'votes-before-the-greeting',
     rule: 'R7: a vote is neither counted nor answered before the other side had its chance to say what it saw',
-    seeds: [912],
+    seeds: [123],
     patches: [
       {
         file: 'shared/replica/greetings.ts',
@@ -104,7 +104,7 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
   {
     name: 'replaced-store-goes-on',
     rule: 'R7: a store whose session the log ended for another one of its peer falls silent',
-    seeds: [31],
+    seeds: [7],
     patches: [
       {
         file: 'shared/replica/applying.ts',
@@ -116,7 +116,7 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
   {
     name: 'reborn-under-the-old-name',
     rule: 'R7: a store that lost what it had said is another voter',
-    seeds: [22],
+    seeds: [4],
     patches: [
       {
         file: 'shared/replica/opening.ts',
@@ -155,7 +155,7 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
   {
     name: 'recovery-from-a-shorter-log',
     rule: 'R12: the log goes on from the longest prefix that a survivor holds',
-    seeds: [28],
+    seeds: [37],
     patches: [
       { file: recovery, find: 'report.prefix > best.prefix ? report', replace: 'report.prefix < best.prefix ? report' },
     ],
@@ -175,7 +175,7 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
   {
     name: 'recovery-claims-to-be-lossless',
     rule: 'R12: nothing is lost only where the survivors meet every phase-2 quorum of each configuration of an open slot',
-    seeds: [160],
+    seeds: [368],
     patches: [
       { file: recovery, find: 'kept > c.voters.length - c.q2 ? []', replace: 'kept >= c.voters.length - c.q2 ? []' },
     ],

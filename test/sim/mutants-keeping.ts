@@ -33,7 +33,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'counts-witnesses-among-the-holders',
     rule: 'R5: only full voters hold a state',
-    seeds: [410],
+    seeds: [29],
     patches: [
       {
         file: core,
@@ -46,7 +46,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'drops-before-its-state-is-written',
     rule: 'R5: what is dropped is in a state on the disk',
-    seeds: [186],
+    seeds: [806],
     patches: [
       {
         file: 'shared/driver/driver.ts',
@@ -77,7 +77,7 @@ export const KEEPING_MUTANTS: readonly Mutant[] = [
   {
     name: 'snapshot-of-another-moment',
     rule: 'R5: a snapshot is of one moment',
-    seeds: [131],
+    seeds: [29],
     patches: [
       {
         file: 'shared/driver/memory-store.ts',

@@ -19,7 +19,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'applied-slot-before-its-records',
     rule: 'the applied state moves on the disk all at once: where the applied slot is ahead of its records, what is between is never applied',
-    seeds: [17],
+    seeds: [53],
     patches: [
       {
         file: 'shared/driver/overlay.ts',
@@ -32,7 +32,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'duplicate-commands-applied',
     rule: 'R8: a duplicate is dropped',
-    seeds: [7],
+    seeds: [2],
     patches: [
       {
         file: 'shared/document/document.ts',
@@ -94,7 +94,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'stale-barrier',
     rule: 'R9: a barrier is served by a slot that was proposed after it was asked for',
-    seeds: [2],
+    seeds: [1],
     patches: [
       {
         file: 'shared/replica/replica.ts',
@@ -135,7 +135,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'expelled-voter-not-reached',
     rule: 'R2: a voter that is no member any more is reached as long as it votes (a stall; the farewell covers for it at first)',
-    seeds: [19],
+    seeds: [212],
     patches: [
       {
         file: 'shared/replica/reach.ts',
@@ -180,7 +180,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'lost-tail-unnoticed',
     rule: 'R6: what the mark vouches for is there',
-    seeds: [839],
+    seeds: [192],
     patches: [{ file: 'shared/driver/journal-check.ts', find: 'if (this.#isJustAnew()) return;', replace: 'return;' }],
   },
   {
@@ -198,7 +198,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'lost-middle-unnoticed',
     rule: 'R6: turns are dense, and each follows from the one before',
-    seeds: [846],
+    seeds: [628],
     patches: [
       {
         file: 'shared/driver/journal-check.ts',
@@ -210,7 +210,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'corrupt-is-empty',
     rule: 'base rule 5: a record that does not fit its check is not taken for none (the mark and the count of records would tell, so they are planted away, too)',
-    seeds: [14],
+    seeds: [140],
     patches: [
       {
         file: 'shared/driver/layout.ts',
@@ -230,7 +230,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'wiped-disk-under-the-old-name',
     rule: 'R7: a store made anew is another incarnation (planted in the simulated machine, since it is a person who does it)',
-    seeds: [8],
+    seeds: [14],
     patches: [
       {
         file: 'shared/sim/node.ts',
