@@ -163,7 +163,9 @@ export const IDENTITY_MUTANTS: readonly Mutant[] = [
   {
     name: 'recovery-from-a-lower-ballot',
     rule: 'R12: above it stands what was accepted under the highest ballot',
-    seeds: [732],
+    seeds: [],
+    /** It takes two values in one slot as a quorum is lost for good: not one seed in a thousand gets there. */
+    caughtBy: 'test/replica/recovery.test.ts',
     patches: [
       {
         file: recovery,

@@ -148,7 +148,7 @@ export const LAYER_MUTANTS: readonly Mutant[] = [
   {
     name: 'expelled-voter-not-served',
     rule: 'R2: a voter that is no member any more is given the whole log as long as it votes (a stall)',
-    seeds: [711],
+    seeds: [1447],
     patches: [{ file: 'shared/replica/replica.ts', find: 'if (votes) return null;', replace: '' }],
   },
   {
