@@ -257,7 +257,7 @@ export class Renewal {
   #tellOf({ group, problems, reborn, isNewborn, wasCompleted, mended }: OpenedStore): void {
     const { log } = this.#init;
     if (wasCompleted)
-      log('info', 'the last write had not reached the database: it was completed from the mark, and nothing is lost', {
+      log('warn', 'the last write had not reached the database: it was completed from the mark, and nothing is lost', {
         group,
       });
     if (mended !== null) log('error', `this copy was damaged: ${wordsOf(mended)}`, { code: 'RECORD_DAMAGED', group });

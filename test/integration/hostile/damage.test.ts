@@ -276,12 +276,16 @@ async function expectNothingWrong(damage: (dir: string) => Promise<void>): Promi
 
 describe('the write-ahead file of the database', () => {
   test.each([
-    ['its end cut off', 200],
+    ['its end cut off', 4_000],
     ['half of it cut off', 0.5],
     ['all of it cut off', 0.000001],
   ])('%s', async (_, keep) => {
     const options = { codes: ['BEHIND_MARK'], thorough: keep === 0.5 };
     await expectNoticed((dir) => eachOf(dir, LOG, (path) => cut(path, keep)), options);
+  });
+
+  test('its last record cut off: it is completed from the mark, and nothing is lost', async () => {
+    await expectHarmless((dir) => eachOf(dir, LOG, (path) => cut(path, 200)));
   });
 
   test('deleted', async () => {
