@@ -191,7 +191,11 @@ export class NodeStore {
       ...this.#memory.scanSync(APPLIED_RECORDS('z')),
     ];
     const whole = this.isTreated ? rows.filter(([key, record]) => isWhole(key, record)) : rows;
-    return this.view.take([...whole.map(([key, value]): KvOp => ({ type: 'put', key, value })), ...this.#carried()]);
+    // What the mark carries stands instead of what the database still has there.
+    const carried = this.#carried();
+    const newer = new Set(carried.map(({ key }) => key));
+    const older = whole.filter(([key]) => !newer.has(key));
+    return this.view.take([...older.map(([key, value]): KvOp => ({ type: 'put', key, value })), ...carried]);
   }
 
   /** What the mark holds and the database does not yet. */
